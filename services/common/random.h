@@ -1,0 +1,21 @@
+#ifndef FULMAR_COMMON_RANDOM_H_
+#define FULMAR_COMMON_RANDOM_H_
+
+#include <cstddef>
+#include <cstdint>
+
+namespace fulmar::common {
+
+// The only source of chance of the core. Real: SystemRandom (from the kernel). Simulated: SeededRandom.
+// Threads: any.
+class Random {
+ public:
+  virtual ~Random() = default;
+  virtual uint64_t Next() = 0;
+  // Fills `size` bytes fit for a secret key (SeededRandom: only as good as its seed).
+  virtual void Fill(void* out, size_t size) = 0;
+};
+
+}  // namespace fulmar::common
+
+#endif  // FULMAR_COMMON_RANDOM_H_
