@@ -31,7 +31,7 @@ endif()
 # base_dir and hash_dir let build directories (and clones) share cache entries.
 find_program(FULMAR_CCACHE ccache)
 if(FULMAR_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(launcher ${FULMAR_CCACHE} base_dir=${CMAKE_SOURCE_DIR} hash_dir=false)
+  set(launcher env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=true ${FULMAR_CCACHE})
   set(CMAKE_C_COMPILER_LAUNCHER ${launcher})
   set(CMAKE_CXX_COMPILER_LAUNCHER ${launcher})
 endif()
