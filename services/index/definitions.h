@@ -1,0 +1,67 @@
+#ifndef FULMAR_INDEX_DEFINITIONS_H_
+#define FULMAR_INDEX_DEFINITIONS_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "services/log/record.h"
+
+namespace fulmar::index {
+
+// Numbers are stored. kMixed takes normal, fifo, delay and transaction messages.
+enum class TopicType : uint8_t { kNormal = 1, kFifo = 2, kDelay = 3, kTransaction = 4, kPriority = 6, kMixed = 100 };
+
+// A topic as its authority, the offset service, defines it. Shards keep copies in their logs.
+// Names are whole: "namespace%name" when a client uses a namespace, else "name".
+struct TopicDefinition {
+  std::string name;
+  uint32_t topic_id = 0;     // never reused, so a topic made again after its deletion shares nothing with the old one
+  uint64_t version = 0;      // grows with every change of any definition
+  TopicType type = TopicType::kNormal;
+  int32_t queues = 4;        // per shard, ids 0 .. queues-1
+  log::Durability durability = log::Durability::kSync;
+  std::vector<std::string> shards;  // that hold it, in order
+  absl::Time created;
+  friend bool operator==(const TopicDefinition&, const TopicDefinition&) = default;
+};
+
+enum class DeliveryOrder : uint8_t { kConcurrent = 1, kFifo = 2 };
+enum class StartFrom : uint8_t { kEarliest = 1, kLatest = 2 };
+
+// Delay before the next delivery after `attempt` failed: attempt 1 takes delays[0], the last one repeats.
+struct RetryPolicy {
+  int32_t max_attempts = 17;
+  std::vector<absl::Duration> delays;  // empty: the default list (1s 5s 10s 30s 1m .. 10m 20m 30m 1h 2h)
+  friend bool operator==(const RetryPolicy&, const RetryPolicy&) = default;
+};
+const std::vector<absl::Duration>& DefaultRetryDelays();
+
+struct GroupDefinition {
+  std::string name;
+  uint64_t version = 0;
+  DeliveryOrder order = DeliveryOrder::kConcurrent;
+  StartFrom from = StartFrom::kEarliest;
+  RetryPolicy retry;
+  absl::Time created;
+  friend bool operator==(const GroupDefinition&, const GroupDefinition&) = default;
+};
+
+// Bytes as stored in logs and indexes (versioned, little-endian; drawn in docs/formats.md). Decode: DataLoss on damage.
+std::string Encode(const TopicDefinition& topic);
+std::string Encode(const GroupDefinition& group);
+absl::StatusOr<TopicDefinition> DecodeTopic(std::string_view bytes);
+absl::StatusOr<GroupDefinition> DecodeGroup(std::string_view bytes);
+
+// Rules of names (1..127 / 1..120 characters of [%|a-zA-Z0-9_-], no system names); the error is the v2 one.
+absl::Status CheckTopicName(std::string_view name);
+absl::Status CheckGroupName(std::string_view name);
+inline constexpr std::string_view kDeadLetterPrefix = "%DLQ%";
+std::string DeadLetterTopicOf(std::string_view group);
+
+}  // namespace fulmar::index
+
+#endif  // FULMAR_INDEX_DEFINITIONS_H_

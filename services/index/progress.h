@@ -1,0 +1,47 @@
+#ifndef FULMAR_INDEX_PROGRESS_H_
+#define FULMAR_INDEX_PROGRESS_H_
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace fulmar::index {
+
+// Half-open range of queue offsets.
+struct OffsetRange {
+  int64_t begin = 0, end = 0;
+  friend bool operator==(const OffsetRange&, const OffsetRange&) = default;
+};
+
+struct InFlight {
+  int64_t offset = 0;
+  int32_t attempt = 0;             // of the delivery that is out, from 1
+  absl::Time invisible_until;      // when it may be delivered again
+  bool auto_renew = false;
+  bool waiting_retry = false;      // nobody holds it: it waits for its time (nack), its handle is void
+  friend bool operator==(const InFlight&, const InFlight&) = default;
+};
+
+// How far one group is in one queue. Everything below `cursor` is done; above it: `acked` is done, `in_flight` is out,
+// the rest has never been delivered.
+struct QueueProgress {
+  std::string group;
+  uint32_t topic_id = 0;
+  int32_t queue = 0;
+  int64_t cursor = 0;
+  std::vector<OffsetRange> acked;     // sorted, disjoint, above cursor
+  std::vector<InFlight> in_flight;    // sorted by offset
+  bool deleted = false;               // the group was deleted: forget the entry
+  friend bool operator==(const QueueProgress&, const QueueProgress&) = default;
+};
+
+std::string Encode(const QueueProgress& progress);
+absl::StatusOr<QueueProgress> DecodeProgress(std::string_view bytes);
+
+}  // namespace fulmar::index
+
+#endif  // FULMAR_INDEX_PROGRESS_H_
