@@ -6,11 +6,11 @@
 #   fulmar_bench(index_bench SRCS index_bench.cc DEPS fulmar_index)
 #   fulmar_fuzzer(keys_fuzzer SRCS keys_fuzzer.cc DEPS fulmar_index [CORPUS dir] [DICT file])
 #
-# Includes are written from services/ ("index/keys.h"). One test executable per module links fastest; its label is `unit` unless
+# Includes are written from the root ("services/index/keys.h"). One test executable per module links fastest; its label is `unit` unless
 # said otherwise. The label `core` marks tests that need no gRPC: they also run under the thread sanitizer.
 
 function(fulmar_setup_target name)
-  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR}/services)
+  target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
   target_compile_options(${name} PRIVATE ${FULMAR_WARNINGS})
 endfunction()
 
