@@ -12,6 +12,10 @@
 function(fulmar_setup_target name)
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
   target_compile_options(${name} PRIVATE ${FULMAR_WARNINGS})
+  get_target_property(type ${name} TYPE)
+  if(TARGET fulmar_tsan_absl AND type STREQUAL "EXECUTABLE")
+    target_link_libraries(${name} PRIVATE fulmar_tsan_absl)
+  endif()
 endfunction()
 
 function(fulmar_library name)
