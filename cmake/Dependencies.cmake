@@ -40,6 +40,7 @@ foreach(archive IN LISTS absl_archives)
   endif()
 endforeach()
 fulmar_imported(absl LIBS ${absl_names} DEPS Threads::Threads -Wl,--as-needed)
+include(AbslStringView)
 
 fulmar_imported(protobuf LIBS protobuf z DEPS Threads::Threads)
 fulmar_imported(openssl SHARED_LIBS ssl crypto)
