@@ -65,7 +65,10 @@ inline constexpr int kV2MultipleResults = 30000;
 // The v2 code of `status`: 20000 for OK, the row's number for errors made above, else by absl code
 // (ResourceExhausted 42900, NotFound 40400, Unavailable 50002, Unimplemented 50100, InvalidArgument 40000, others 50001).
 int V2CodeOf(const absl::Status& status);
+// The protocol's name of `v2_code`; CODE_UNSPECIFIED for a number that we never send.
 std::string_view V2CodeName(int v2_code);
+// May the client repeat the call that ended with `status`? By its v2 code; kNo for OK.
+Retry RetryOf(const absl::Status& status);
 
 }  // namespace fulmar
 
