@@ -36,6 +36,7 @@ struct QueueProgress {
   std::vector<OffsetRange> acked;     // sorted, disjoint, above cursor
   std::vector<InFlight> in_flight;    // sorted by offset
   bool deleted = false;               // the group was deleted: forget the entry
+  uint64_t sequence = 0;              // the shard raises it with every copy it writes: of two copies the higher one is newer
   friend bool operator==(const QueueProgress&, const QueueProgress&) = default;
 };
 
