@@ -107,7 +107,7 @@ struct LogStats {
 class LogObserver {
  public:
   virtual ~LogObserver() = default;
-  virtual void OnSync(absl::Duration took, uint64_t bytes, uint64_t records) {}
+  virtual void OnSync(absl::Duration took, uint64_t bytes, uint64_t records) = 0;
 };
 
 // The replicated, append-only record log of one shard: raft-rs decides, our segments store.
