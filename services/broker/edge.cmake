@@ -1,0 +1,1 @@
+# The broker's gRPC edge, included by CMakeLists.txt here.

@@ -1,0 +1,106 @@
+#include "services/broker/message_record.h"
+
+#include <array>
+#include <bit>
+#include <cstring>
+
+#include "absl/strings/str_cat.h"
+
+namespace fulmar::broker {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "records are little-endian; add byte swaps for this machine");
+
+constexpr uint8_t kVersion = 1;
+
+// Where things lie; see the drawing in the header.
+constexpr size_t kTypeAt = 1, kTopicIdAt = 4, kQueueAt = 8, kTagHashAt = 12, kOffsetAt = 16, kStoreTimeAt = 24, kBornTimeAt = 32;
+constexpr size_t kSizesAt = 40;
+constexpr size_t kParts = 7;
+constexpr size_t kMessageHeaderBytes = kSizesAt + kParts * sizeof(uint32_t);
+
+template <class T>
+T Load(std::string_view bytes, size_t at) {
+  T value;
+  std::memcpy(&value, bytes.data() + at, sizeof value);
+  return value;
+}
+template <class T>
+void Store(char* bytes, size_t at, T value) {
+  std::memcpy(bytes + at, &value, sizeof value);
+}
+
+template <class View>
+auto PartsOf(View& message) {
+  return std::array{&message.message_id, &message.tag, &message.system, &message.user, &message.body, &message.origin_topic, &message.origin_id};
+}
+
+}  // namespace
+
+absl::StatusOr<MessageView> ParseMessageRecord(std::string_view record) {
+  if (record.size() < kMessageHeaderBytes)
+    return absl::DataLossError(absl::StrCat("message record of ", record.size(), " bytes is shorter than its header of ", kMessageHeaderBytes));
+  if (const auto version = Load<uint8_t>(record, 0); version != kVersion)
+    return absl::DataLossError(absl::StrCat("message record has version ", version, ", this program knows ", kVersion));
+
+  MessageView message;
+  message.type = Load<uint8_t>(record, kTypeAt);
+  message.topic_id = Load<uint32_t>(record, kTopicIdAt);
+  message.queue = Load<int32_t>(record, kQueueAt);
+  message.tag_hash = Load<uint32_t>(record, kTagHashAt);
+  message.offset = Load<int64_t>(record, kOffsetAt);
+  message.store_time_ms = Load<int64_t>(record, kStoreTimeAt);
+  message.born_time_ms = Load<int64_t>(record, kBornTimeAt);
+
+  size_t at = kMessageHeaderBytes;
+  size_t size_at = kSizesAt;
+  for (std::string_view* part : PartsOf(message)) {
+    const size_t size = Load<uint32_t>(record, size_at);
+    if (size > record.size() - at)
+      return absl::DataLossError(absl::StrCat("message record of ", record.size(), " bytes has a part of ", size, " bytes at ", at));
+    *part = record.substr(at, size);
+    at += size;
+    size_at += sizeof(uint32_t);
+  }
+  if (at != record.size())
+    return absl::DataLossError(absl::StrCat("message record of ", record.size(), " bytes has parts of ", at, " bytes"));
+  return message;
+}
+
+std::string EncodeMessageRecord(const MessageView& message) {
+  size_t bytes = kMessageHeaderBytes;
+  for (const std::string_view* part : PartsOf(message)) bytes += part->size();
+
+  std::string record;
+  record.reserve(bytes);
+  record.resize(kMessageHeaderBytes);
+  Store<uint8_t>(record.data(), 0, kVersion);
+  Store<uint8_t>(record.data(), kTypeAt, message.type);
+  Store<uint32_t>(record.data(), kTagHashAt, message.tag_hash);
+  Store<int64_t>(record.data(), kBornTimeAt, message.born_time_ms);
+  PlaceMessage(record, message.topic_id, message.queue, message.offset, message.store_time_ms);
+  size_t size_at = kSizesAt;
+  for (const std::string_view* part : PartsOf(message)) {
+    Store<uint32_t>(record.data(), size_at, static_cast<uint32_t>(part->size()));
+    size_at += sizeof(uint32_t);
+  }
+  for (const std::string_view* part : PartsOf(message)) record.append(*part);
+  return record;
+}
+
+void PlaceMessage(std::string& record, uint32_t topic_id, int32_t queue, int64_t offset, int64_t store_time_ms) {
+  Store<uint32_t>(record.data(), kTopicIdAt, topic_id);
+  Store<int32_t>(record.data(), kQueueAt, queue);
+  Store<int64_t>(record.data(), kOffsetAt, offset);
+  Store<int64_t>(record.data(), kStoreTimeAt, store_time_ms);
+}
+
+// FNV-1a. The value is stored in every record and index entry: it can never change.
+uint32_t TagHash(std::string_view tag) {
+  if (tag.empty()) return 0;
+  uint32_t hash = 2166136261u;
+  for (const char c : tag) hash = (hash ^ static_cast<uint8_t>(c)) * 16777619u;
+  return hash == 0 ? 1 : hash;
+}
+
+}  // namespace fulmar::broker
