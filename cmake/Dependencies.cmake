@@ -61,6 +61,9 @@ fulmar_imported(prometheus SHARED_LIBS prometheus-cpp-core)
 fulmar_imported(spdlog SHARED_LIBS spdlog fmt)
 target_compile_definitions(fulmar_dep_spdlog INTERFACE SPDLOG_COMPILED_LIB SPDLOG_SHARED_LIB SPDLOG_FMT_EXTERNAL)
 fulmar_imported(httplib SHARED_LIBS cpp-httplib)
+# As the library itself was built: its classes have members for them.
+target_compile_definitions(fulmar_dep_httplib INTERFACE
+  CPPHTTPLIB_OPENSSL_SUPPORT CPPHTTPLIB_ZLIB_SUPPORT CPPHTTPLIB_BROTLI_SUPPORT)
 fulmar_imported(json)   # nlohmann-json, headers only
 fulmar_imported(cli11)  # headers only
 if(FULMAR_JEMALLOC)
