@@ -1,11 +1,13 @@
 #ifndef FULMAR_INDEX_DEFINITIONS_H_
 #define FULMAR_INDEX_DEFINITIONS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "services/log/record.h"
@@ -56,11 +58,22 @@ std::string Encode(const GroupDefinition& group);
 absl::StatusOr<TopicDefinition> DecodeTopic(std::string_view bytes);
 absl::StatusOr<GroupDefinition> DecodeGroup(std::string_view bytes);
 
-// Rules of names (1..127 / 1..120 characters of [%|a-zA-Z0-9_-], no system names); the error is the v2 one.
+// Rules of names (1..127 / 1..120 characters of [%|a-zA-Z0-9_-], no system names; %DLQ%<group> and %RETRY%<group> up to 255);
+// the error is the v2 one.
 absl::Status CheckTopicName(std::string_view name);
 absl::Status CheckGroupName(std::string_view name);
 inline constexpr std::string_view kDeadLetterPrefix = "%DLQ%";
 std::string DeadLetterTopicOf(std::string_view group);
+
+// Bounds of what a definition may say, checked by the definition store before anything is written.
+inline constexpr int32_t kMaxQueues = 4096;          // per topic and shard
+inline constexpr int32_t kMaxAttempts = 10000;
+inline constexpr size_t kMaxRetryDelays = 64;
+inline constexpr absl::Duration kMaxRetryDelay = absl::Hours(24);
+inline constexpr size_t kMaxShardName = 127;
+absl::Status CheckTopic(const TopicDefinition& topic);
+absl::Status CheckGroup(const GroupDefinition& group);
+absl::Status CheckShardName(std::string_view name);  // 1..127 characters of [a-zA-Z0-9_.-]
 
 }  // namespace fulmar::index
 

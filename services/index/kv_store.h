@@ -37,6 +37,7 @@ class KvStore {
   // Never fails: while the disk refuses (full), the batch is kept in memory, visible to reads, and retried in the background.
   virtual void Write(const KvBatch& batch) = 0;
 
+  // Nothing when the key is not there; damage is answered so too, and makes the store unhealthy for good (Stats).
   virtual std::optional<std::string> Get(std::string_view key) const = 0;
 
   class Iterator {
@@ -47,6 +48,8 @@ class KvStore {
     virtual void Next() = 0;
     virtual std::string_view key() const = 0;
     virtual std::string_view value() const = 0;
+    // Not OK: the walk ended early, on damage. Ask when Valid() became false and completeness matters.
+    virtual absl::Status status() const { return absl::OkStatus(); }
   };
   // A consistent view of [begin, end), positioned at the first key. Keep it short-lived.
   virtual std::unique_ptr<Iterator> Scan(std::string_view begin, std::string_view end) const = 0;
@@ -58,7 +61,12 @@ class KvStore {
   // A value that only grows: a key's value as of the last finished flush (what survives a crash now). Used for the applied point.
   virtual std::optional<std::string> GetDurable(std::string_view key) const = 0;
 
-  struct Stats { uint64_t disk_bytes = 0, memtable_bytes = 0, overlay_bytes = 0; bool healthy = true; std::string problem; };
+  struct Stats {
+    uint64_t disk_bytes = 0, memtable_bytes = 0, overlay_bytes = 0;  // overlay: written while the disk refused
+    uint64_t block_cache_bytes = 0, pending_compaction_bytes = 0, estimated_keys = 0;
+    bool healthy = true;
+    std::string problem;  // of the last failed write, flush or recovery while not healthy
+  };
   virtual Stats GetStats() const = 0;
 };
 

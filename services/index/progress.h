@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
@@ -42,6 +43,10 @@ struct QueueProgress {
 
 std::string Encode(const QueueProgress& progress);
 absl::StatusOr<QueueProgress> DecodeProgress(std::string_view bytes);
+
+// InvalidArgument unless the entry is as described above: sorted, disjoint, nothing negative or below the cursor.
+// Encode takes any entry; DecodeProgress gives back only such.
+absl::Status CheckProgress(const QueueProgress& progress);
 
 }  // namespace fulmar::index
 
