@@ -1,0 +1,19 @@
+// npm install rocketmq-client-nodejs; then: node hello.js
+const { Producer, SimpleConsumer } = require('rocketmq-client-nodejs');
+const common = { endpoints: '127.0.0.1:8081', namespace: '' };
+
+(async () => {
+  const producer = new Producer({ ...common, topics: ['quickstart'] });
+  await producer.startup();
+  const receipt = await producer.send({ topic: 'quickstart', tag: 'hello', body: Buffer.from('hello from Node.js') });
+  console.log('sent', receipt.messageId);
+
+  const consumer = new SimpleConsumer({ ...common, consumerGroup: 'quickstart-node', subscriptions: new Map([['quickstart', '*']]) });
+  await consumer.startup();
+  for (const message of await consumer.receive(8, 30000)) {  // at most 8, each ours for 30 s
+    console.log('received', message.body.toString());
+    await consumer.ack(message);
+  }
+  await consumer.shutdown();
+  await producer.shutdown();
+})();
