@@ -16,6 +16,9 @@ class Random {
   virtual void Fill(void* out, size_t size) = 0;
 };
 
+// A number from 0 to `bound` - 1; `bound` is at least 1. The modulo favours small numbers by bound / 2^64.
+inline uint64_t RandomBelow(Random& random, uint64_t bound) { return random.Next() % bound; }
+
 }  // namespace fulmar::common
 
 #endif  // FULMAR_COMMON_RANDOM_H_
