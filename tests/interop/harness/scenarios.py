@@ -1,0 +1,396 @@
+"""What every official client must be able to do, each written once for all languages.
+
+A scenario is a function of a Context that raises when something does not hold. Waiting is always
+for a condition with a deadline; where the promise is that something does *not* come, the wait ends
+with something else that comes later than it would have.
+"""
+import collections
+import dataclasses
+import threading
+import time
+from typing import Callable
+
+import server
+from agent import AgentError
+from context import check, check_nothing_left, check_same, has_all, ids, receive_one, receive_until
+
+SECONDS = 40  # for anything that takes a moment in calm weather; the machine may be busy
+# The body limit is 4 MiB; Node.js receives at most 4 MiB of message, so with room for the properties.
+LARGE_BODY = 4 * 1024 * 1024 - 8 * 1024
+# Languages whose clients let an empty property value through.
+EMPTY_VALUES = {"go", "node"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    name: str
+    run: Callable
+    languages: frozenset
+    own_server: bool = False
+
+
+ALL = frozenset({"java", "go", "node", "python"})
+SCENARIOS: list[Scenario] = []
+
+
+def scenario(languages=ALL, own_server=False):
+    def register(function):
+        SCENARIOS.append(Scenario(function.__name__, function, frozenset(languages), own_server))
+        return function
+    return register
+
+
+# The slow ones come first: the runner starts them in this order.
+
+
+@scenario(own_server=True)
+def survives_restart(c):
+    """Clients go on by themselves after kill -9 and restart of the server, and nothing acknowledged is lost."""
+    agent = c.own_agent()
+    topic, simple_group, push_group = c.topic(), c.group(), c.group()
+    simple = c.simple(simple_group, topic, agent=agent, await_ms=1000)
+    push = c.push(push_group, topic, agent=agent)
+    producer = c.producer(topic, agent=agent)
+    stop = threading.Event()
+    sent = {}  # body -> time of the acknowledgement of its send, None while there is none
+    received = collections.defaultdict(list)  # body -> times at which the simple consumer had it
+    acked = {}  # body -> time at which its ack was answered
+
+    def send():
+        number = 0
+        while not stop.is_set():
+            number += 1
+            body = f"{topic} {number} ".encode() + c.random.randbytes(200)
+            sent[body] = None
+            try:
+                producer.send(topic, body)
+                sent[body] = time.monotonic()
+            except AgentError:
+                pass  # Not acknowledged: it may be stored or not.
+            stop.wait(0.02)
+
+    def receive():
+        while not stop.is_set():
+            try:
+                for message in simple.receive(maximum=16, invisible_ms=3000):
+                    received[message.body].append(time.monotonic())
+                    simple.ack(message)
+                    acked[message.body] = time.monotonic()
+            except AgentError:
+                stop.wait(0.1)
+
+    def until(condition, deadline, what):
+        while not condition():
+            check(time.monotonic() < deadline, f"not in time: {what}")
+            c.cluster.check_alive()
+            time.sleep(0.05)
+        return time.monotonic()
+
+    def pushed():
+        return {m.body for m in push.deliveries()}
+
+    threads = [threading.Thread(target=send), threading.Thread(target=receive)]
+    for thread in threads:
+        thread.start()
+    try:
+        until(lambda: len(answered_since(sent, 0)) >= 60 and len(acked) >= 40 and len(pushed()) >= 40,
+              time.monotonic() + 60, "traffic before the kill")
+        for _ in range(5 if c.long else 1):
+            stop.wait(c.random.random())  # at any moment of the traffic
+            killed = time.monotonic()
+            c.cluster.kill()
+            settled = {body for body, at in list(acked.items()) if at < killed - 1}
+            serving = c.cluster.start()
+            sends = until(lambda: answered_since(sent, serving), serving + 15, "a send after SERVING")
+            receives = until(lambda: set(list(received)) & answered_since(sent, serving), serving + 15,
+                             "the simple consumer has a message sent after SERVING")
+            pushes = until(lambda: pushed() & answered_since(sent, serving), serving + 15,
+                           "the push consumer has a message sent after SERVING")
+            c.note += (f"{'; ' if c.note else ''}went on after: send {sends - serving:.1f} s, "
+                       f"receive {receives - serving:.1f} s, push {pushes - serving:.1f} s")
+            until(lambda: len(answered_since(sent, serving)) >= 20, serving + SECONDS, "20 sends after SERVING")
+            again = [body for body in settled if any(at > serving for at in received[body])]
+            check(not again, f"{len(again)} of {len(settled)} messages acknowledged more than 1 s before the kill came again")
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    expected = answered_since(sent, 0)
+    missing = expected - set(received)
+    if missing:
+        receive_until(simple, lambda seen: missing <= {m.body for m in seen}, SECONDS)
+    push.wait(lambda seen: expected <= {m.body for m in seen}, SECONDS)
+    lost = expected - pushed()
+    check(not lost, f"{len(lost)} of {len(expected)} acknowledged messages never reached the push consumer")
+    invented = (set(received) | pushed()) - set(sent)
+    check(not invented, f"{len(invented)} messages were delivered that nobody sent")
+    again = [body for body in settled if any(at > serving for at in received[body])]
+    check(not again, f"{len(again)} of {len(settled)} messages acknowledged more than 1 s before the kill came again")
+
+
+def answered_since(sent, moment):
+    return {body for body, at in list(sent.items()) if at is not None and at > moment}
+
+
+@scenario()
+def slow_listener_sees_its_message_once(c):
+    """The server renews the invisibility of a pushed message while its client lives."""
+    topic, group = c.topic(), c.group()
+    consumer = c.push(group, topic, hold=True)
+    sent = c.send(c.producer(topic), topic)
+    seen, came = consumer.wait(has_all([sent]), SECONDS)
+    check(came, "the message did not come")
+    seen, twice = consumer.wait(lambda seen: len(seen) > 1, server.AUTO_RENEW_SECONDS * 1.2)
+    check(not twice, f"the message came again, attempts {[m.attempt for m in seen]}, while its listener was running")
+    consumer.release()
+
+
+@scenario()
+def killed_consumer_gives_its_message_back(c):
+    """What a push consumer held when it was killed goes to another consumer of the group within 30 s."""
+    topic, group = c.topic(), c.group()
+    victim = c.own_agent()
+    held = c.push(group, topic, agent=victim, hold=True)
+    sent = c.send(c.producer(topic), topic)
+    _, came = held.wait(has_all([sent]), SECONDS)
+    check(came, "the message did not come to the first consumer")
+    survivor = c.simple(group, topic)
+    check_nothing_left(survivor)
+    victim.kill()
+    killed = time.monotonic()
+    message = receive_one(survivor, 45)
+    took = time.monotonic() - killed
+    c.note = f"came back after {took:.1f} s"
+    check_same(message, sent)
+    check(took < 35, f"it took {took:.1f} s")
+
+
+@scenario()
+def failing_listener_retries_then_dead_letters(c):
+    """A failing listener gets the message again, later each time, up to the group's maximum; then it is a dead letter."""
+    attempts = 3
+    topic, group = c.topic(), c.group(max_attempts=attempts)
+    consumer = c.push(group, topic, fail_attempts=1000)
+    sent = c.send(c.producer(topic), topic, tag="doomed", keys=["k"], properties={"p": "v"})
+    seen, came = consumer.wait(lambda seen: len(seen) >= attempts, 60)
+    check(came, f"only {len(seen)} deliveries")
+    check([m.attempt for m in seen] == list(range(1, attempts + 1)), f"attempts {[m.attempt for m in seen]}")
+    for message in seen:
+        check_same(message, sent)
+    gaps = [b.at - a.at for a, b in zip(seen, seen[1:])]
+    check(all(gap > 0.5 for gap in gaps), f"retried without a pause: {gaps}")
+    if c.lang != "node":  # Its client takes the seconds of the policy for milliseconds.
+        check(gaps[-1] > gaps[0], f"the backoff does not grow: {gaps}")
+    reader = c.simple_when_routable(c.group(), f"%DLQ%{group}")
+    dead = receive_one(reader, SECONDS)
+    check(dead.body == sent.body, "the dead letter's body differs")
+    check((dead.tag, dead.keys) == (sent.tag, sent.keys), f"the dead letter has tag {dead.tag} and keys {dead.keys}")
+    check(dead.properties.items() >= sent.properties.items(), f"the dead letter has properties {dead.properties}")
+    check(len(consumer.deliveries()) == attempts, "the dead letter was still delivered to its group")
+    c.note = f"pauses {', '.join(f'{gap:.1f}' for gap in gaps)} s"
+
+
+@scenario()
+def listener_succeeds_on_retry(c):
+    """A message whose listener failed twice is delivered a third time, and then is done."""
+    topic, group = c.topic(), c.group()
+    consumer = c.push(group, topic, fail_attempts=2)
+    producer = c.producer(topic)
+    sent = c.send(producer, topic)
+    seen, came = consumer.wait(lambda seen: len(seen) >= 3, 60)
+    check(came, f"only attempts {[m.attempt for m in seen]}")
+    check([m.attempt for m in seen] == [1, 2, 3], f"attempts {[m.attempt for m in seen]}")
+    check(ids(seen) == [sent.message_id] * 3, "another message came")
+    # Had the success not counted, the next attempt would be due 10 s later by the default policy.
+    seen, again = consumer.wait(lambda seen: len(seen) > 3, 12)
+    check(not again, f"it came again after its success, attempts {[m.attempt for m in seen]}")
+
+
+@scenario()
+def unacknowledged_message_comes_again(c):
+    """After the invisible time a message comes again, with growing attempts, and at last is a dead letter."""
+    attempts = 3
+    topic, group = c.topic(), c.group(max_attempts=attempts)
+    consumer = c.simple(group, topic)
+    sent = c.send(c.producer(topic), topic)
+    seen = receive_until(consumer, lambda seen: len(seen) >= attempts, 60, ack=False, invisible_ms=2000)
+    check([m.attempt for m in seen] == [1, 2, 3], f"attempts {[m.attempt for m in seen]}")
+    for message in seen:
+        check_same(message, sent)
+    for earlier, later in zip(seen, seen[1:]):
+        check(later.at - earlier.at > 1.5, f"came again {later.at - earlier.at:.1f} s after being made invisible for 2 s")
+    check_nothing_left(consumer)  # waits as long as the last delivery was invisible
+    reader = c.simple_when_routable(c.group(), f"%DLQ%{group}")
+    deadline = time.monotonic() + SECONDS
+    dead = []
+    while not dead:  # The group's consumer goes on asking: the server may only then see that the time is over.
+        check(time.monotonic() < deadline, "no dead letter came")
+        check_nothing_left(consumer)
+        dead = reader.receive()
+    check(ids(dead) == [sent.message_id] and dead[0].body == sent.body, "the dead letter differs")
+
+
+@scenario()
+def invisible_time_can_be_changed(c):
+    """A longer time keeps a message away, a shorter one brings it back early; the newest handle acknowledges."""
+    topic, group = c.topic(), c.group()
+    consumer, producer = c.simple(group, topic), c.producer(topic)
+    kept, control = c.send(producer, topic), c.send(producer, topic)
+    first = {m.message_id: m for m in receive_until(consumer, has_all([kept, control]), SECONDS, ack=False, invisible_ms=5000)}
+    consumer.change_invisible(first[kept.message_id], 60000)
+    # The one left alone comes back after 5 s. By then the other would have, too.
+    back = receive_one(consumer, SECONDS)
+    check(back.message_id == control.message_id, "the message with the longer time came back early")
+    check_nothing_left(consumer)
+    changed = time.monotonic()
+    consumer.change_invisible(first[kept.message_id], 1000)
+    back = receive_one(consumer, SECONDS)
+    check(back.message_id == kept.message_id and back.attempt == 2, f"{back.message_id} came, attempt {back.attempt}")
+    check(time.monotonic() - changed < 20, "the shorter time had no effect")
+
+
+@scenario()
+def acknowledged_message_is_gone(c):
+    """Of two messages received together the acknowledged one never comes again, the other does."""
+    topic, group = c.topic(), c.group()
+    consumer, producer = c.simple(group, topic), c.producer(topic)
+    acked, left = c.send(producer, topic), c.send(producer, topic)
+    seen = receive_until(consumer, has_all([acked, left]), SECONDS, ack=False, invisible_ms=3000)
+    consumer.ack(next(m for m in seen if m.message_id == acked.message_id))
+    back = receive_one(consumer, SECONDS)
+    check(back.message_id == left.message_id and back.attempt == 2, f"{back.message_id} came, attempt {back.attempt}")
+    check_nothing_left(consumer)
+
+
+@scenario()
+def sends_and_receives(c):
+    """Bodies of every size, tags, keys and properties arrive as they were sent."""
+    topic, group = c.topic(), c.group()
+    producer = c.producer(topic)
+    properties = {"plain": "value", "schlüssel-ключ": "übergrößen-значение-値-🐦", "quote": "\"'\\\n\t=,", "long": "x" * 4000}
+    if c.lang in EMPTY_VALUES:
+        properties["empty"] = ""
+    sent = [
+        c.send(producer, topic, b"\0"),
+        c.send(producer, topic, bytes(range(256)), tag="tag-1"),
+        c.send(producer, topic, "Grüße 世界".encode(), keys=["key-1", "κλειδί", "key 3"]),
+        c.send(producer, topic, properties=properties),
+        c.send(producer, topic, b"all", tag="ταγ", keys=["k"], properties={"a": "1", "b": "2"}),
+        c.send(producer, topic, c.random.randbytes(64 * 1024)),
+        c.send(producer, topic, c.random.randbytes(LARGE_BODY), tag="large"),
+    ]
+    check(len({s.message_id for s in sent}) == len(sent), "message ids repeat")
+    consumer = c.simple(group, topic)
+    seen = {m.message_id: m for m in receive_until(consumer, has_all(sent), SECONDS)}
+    for one in sent:
+        check_same(seen[one.message_id], one)
+        check(seen[one.message_id].attempt == 1, f"attempt {seen[one.message_id].attempt} at the first delivery")
+    check_nothing_left(consumer)
+
+
+@scenario()
+def pushes(c):
+    """A push consumer gets what was there before it and what is sent while it listens."""
+    topic, group = c.topic(), c.group()
+    producer = c.producer(topic)
+    sent = [c.send(producer, topic, tag="t", keys=[f"k{i}"], properties={"i": str(i)}) for i in range(20)]
+    consumer = c.push(group, topic)
+    sent += [c.send(producer, topic) for _ in range(20)]
+    sent.append(c.send(producer, topic, c.random.randbytes(LARGE_BODY)))
+    seen, came = consumer.wait(has_all(sent), SECONDS)
+    check(came, f"{len(seen)} of {len(sent)} messages came")
+    by_id = {m.message_id: m for m in seen}
+    for one in sent:
+        check_same(by_id[one.message_id], one)
+
+
+@scenario()
+def tag_filter(c):
+    """'a || b' lets the two tags through and nothing else, for simple and push consumers."""
+    topic, simple_group, push_group = c.topic(), c.group(), c.group()
+    simple = c.simple(simple_group, topic, "a || b")
+    push = c.push(push_group, topic, "a || b")
+    producer = c.producer(topic)
+    wanted = []
+    for tag in ("c", None, "a", "ab", "b", "c", "a", "A", "b"):
+        one = c.send(producer, topic, **({"tag": tag} if tag else {}))
+        wanted += [one] if tag in ("a", "b") else []
+    seen = receive_until(simple, has_all(wanted), SECONDS)
+    check(set(ids(seen)) == {w.message_id for w in wanted}, f"tags {[m.tag for m in seen]} came")
+    check_nothing_left(simple)
+    seen, came = push.wait(has_all(wanted), SECONDS)
+    check(came, f"tags {[m.tag for m in seen]} were pushed")
+    check(set(ids(seen)) == {w.message_id for w in wanted}, f"tags {[m.tag for m in seen]} were pushed")
+
+
+@scenario()
+def group_shares_and_groups_do_not(c):
+    """Two consumers of one group share the messages; another group, by push, gets all of them too."""
+    topic, shared, other = c.topic(), c.group(), c.group()
+    push = c.push(other, topic)
+    consumers = [c.simple(shared, topic), c.simple(shared, topic)]
+    producer = c.producer(topic)
+    started = time.monotonic()
+    sent = [c.send(producer, topic) for _ in range(30)]
+    seen = {0: [], 1: []}
+    deadline = time.monotonic() + SECONDS
+    while len(seen[0]) + len(seen[1]) < len(sent):
+        check(time.monotonic() < deadline, f"only {len(seen[0])} and {len(seen[1])} messages came")
+        for index, consumer in enumerate(consumers):
+            for message in consumer.receive(maximum=4):
+                consumer.ack(message)
+                seen[index].append(message)
+    both = ids(seen[0] + seen[1])
+    check(set(both) == {s.message_id for s in sent}, "the two consumers together do not have all messages")
+    check(seen[0] and seen[1], f"one consumer got everything: {len(seen[0])} and {len(seen[1])}")
+    calm = time.monotonic() - started < 3  # else a retried send may have stored one twice
+    check(not calm or len(both) == len(sent), f"{len(both)} deliveries of {len(sent)} messages in calm weather")
+    pushed, came = push.wait(has_all(sent), SECONDS)
+    check(came, f"the other group got {len(pushed)} of {len(sent)} messages")
+
+
+@scenario()
+def unknown_topic_and_group_are_created(c):
+    """Nothing has to be declared: a topic exists when it is first asked for, a group when it first consumes."""
+    topic = c.name("auto")
+    consumer = c.simple(c.name("auto"), topic)
+    check_nothing_left(consumer)  # from here on the group exists, so where a new group starts does not matter
+    sent = c.send(c.producer(topic), topic)
+    message = receive_one(consumer, SECONDS)
+    check_same(message, sent)
+
+
+@scenario()
+def stops_gracefully(c):
+    """Shutting a client down ends, and what it had not finished goes to the next one."""
+    topic, group = c.topic(), c.group()
+    agent = c.own_agent()
+    producer, push = c.producer(topic, agent=agent), c.push(group, topic, agent=agent)
+    sent = c.send(producer, topic)
+    _, came = push.wait(has_all([sent]), SECONDS)
+    check(came, "the message did not come")
+    push.stop()
+    late = c.send(producer, topic)
+    producer.stop()
+    consumer = c.simple(group, topic, agent=agent)
+    seen = receive_until(consumer, has_all([late]), SECONDS)
+    check_nothing_left(consumer)  # what the stopped listener had consumed would come back to the group
+    check(ids(seen) == [late.message_id], f"{len(seen)} messages came")
+    consumer.stop()
+
+
+@scenario(languages={"java", "go"})
+def speaks_tls_by_default(c):
+    """Clients whose default is TLS work untouched on the same port."""
+    agent = c.own_agent(tls=True)
+    check(agent.hello["tls"], "the agent was not started with TLS")
+    topic, group, push_group = c.topic(), c.group(), c.group()
+    push = c.push(push_group, topic, agent=agent)
+    producer = c.producer(topic, agent=agent)
+    sent = [c.send(producer, topic, tag="t") for _ in range(10)] + [c.send(producer, topic, c.random.randbytes(LARGE_BODY))]
+    consumer = c.simple(group, topic, agent=agent)
+    seen = {m.message_id: m for m in receive_until(consumer, has_all(sent), SECONDS)}
+    for one in sent:
+        check_same(seen[one.message_id], one)
+    _, came = push.wait(has_all(sent), SECONDS)
+    check(came, "the push consumer did not get all messages")

@@ -1,0 +1,165 @@
+"""Starts, kills and restarts the servers under test, on ports that are free right now.
+
+Everything that knows the command line or a configuration key of Fulmar is in this file.
+"""
+import json
+import pathlib
+import random
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import health
+
+START_SECONDS = 30
+# Below the range from which the kernel takes the ports of outgoing connections, so that a port
+# stays ours while its server is down between kill and restart.
+PORTS = range(10000, 32000)
+
+# The protocol's usual minimum of 10 s would make every redelivery test slow.
+MIN_INVISIBLE = "1s"
+# How long a message delivered with auto_renew is invisible before the server has to renew it.
+AUTO_RENEW_SECONDS = 60
+
+
+class Ports:
+    """Hands out each port once per run."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._taken = set()
+
+    def free(self):
+        with self._lock:
+            while True:
+                port = random.choice(PORTS)
+                if port in self._taken:
+                    continue
+                self._taken.add(port)
+                with socket.socket() as probe:
+                    try:
+                        probe.bind(("127.0.0.1", port))
+                        return port
+                    except OSError:
+                        continue
+
+
+class Process:
+    """One server process; kill() and start() again use the same ports and data."""
+
+    def __init__(self, name, command, log, health_port):
+        self.name, self.command, self.log, self.health_port = name, command, log, health_port
+        self._process = None
+
+    def start(self):
+        with open(self.log, "ab") as output:
+            self._process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    def is_alive(self):
+        return self._process is not None and self._process.poll() is None
+
+    def wait_serving(self, deadline):
+        try:
+            health.wait("127.0.0.1", self.health_port, deadline, self.is_alive)
+        except (RuntimeError, TimeoutError) as error:
+            raise type(error)(f"{self.name}: {error}, see {self.log}") from None
+
+    def kill(self, sign=signal.SIGKILL):
+        if self._process is not None:
+            self._process.send_signal(sign)
+            try:
+                self._process.wait(30)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+                raise RuntimeError(f"{self.name} did not end within 30 s of {sign.name}") from None
+
+
+class Cluster:
+    """A standalone server, or the three services; `endpoint` is what clients are configured with."""
+
+    def __init__(self, mode, binaries: pathlib.Path, directory: pathlib.Path, ports: Ports):
+        self.binaries, self.directory = binaries, directory
+        directory.mkdir(parents=True)
+        self.processes = standalone(self, ports) if mode == "standalone" else split(self, ports)
+
+    def address(self, port):
+        return f"127.0.0.1:{port}"
+
+    def fulmar(self, name, arguments, health_port):
+        return Process(name, [str(self.binaries / "fulmar"), name, *map(str, arguments)],
+                       self.directory / f"{name}.log", health_port)
+
+    def start(self):
+        """Returns the monotonic time at which everything reported SERVING."""
+        deadline = time.monotonic() + START_SECONDS
+        for process in self.processes:
+            process.start()
+        for process in self.processes:
+            process.wait_serving(deadline)
+        return time.monotonic()
+
+    def kill(self, sign=signal.SIGKILL):
+        for process in self.processes:
+            process.kill(sign)
+
+    def check_alive(self):
+        for process in self.processes:
+            if not process.is_alive():
+                raise RuntimeError(f"{process.name} has ended, see {process.log}")
+
+    def control(self, *arguments):
+        """Runs fulmarctl; its standard output, read as JSON where it is."""
+        command = [str(self.binaries / "fulmarctl"), "--endpoint", self.endpoint, "--output", "json", *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()}")
+        try:
+            return json.loads(done.stdout)
+        except ValueError:
+            return done.stdout
+
+    def create_topic(self, name, queues=4):
+        self.control("topic", "create", name, "--type", "normal", "--queues", queues)
+
+    def create_group(self, name, max_attempts=17):
+        self.control("group", "create", name, "--order", "concurrent", "--max-attempts", max_attempts,
+                     "--from", "earliest")
+
+
+def write_config(path, values):
+    """JSON is YAML."""
+    path.write_text(json.dumps(values, indent=2) + "\n")
+    return path
+
+
+BROKER_CONFIG = {"receive": {"min_invisible_duration": MIN_INVISIBLE}}
+
+
+def standalone(cluster, ports):
+    port, metrics = ports.free(), ports.free()
+    cluster.endpoint = cluster.address(port)
+    config = write_config(cluster.directory / "fulmar.yaml", {"broker": BROKER_CONFIG})
+    return [cluster.fulmar("standalone", ["--listen", cluster.endpoint, "--metrics", cluster.address(metrics),
+                                          "--data", cluster.directory / "data", "--config", config], port)]
+
+
+def split(cluster, ports):
+    """Offset service, broker and registry as processes of their own; clients know the registry only."""
+    port = {name: ports.free() for name in ("offset", "broker", "registry")}
+    listen = {name: cluster.address(p) for name, p in port.items()}
+    cluster.endpoint = listen["registry"]
+    configs = {
+        "offset": {},
+        "broker": {"broker": BROKER_CONFIG | {"registries": [listen["registry"]], "offset_endpoint": listen["offset"]}},
+        "registry": {"registry": {"route_mode": "direct", "offset_endpoint": listen["offset"]}},
+    }
+    processes = []
+    for name, values in configs.items():
+        config = write_config(cluster.directory / f"{name}.yaml", values)
+        arguments = ["--listen", listen[name], "--metrics", cluster.address(ports.free()),
+                     "--data", cluster.directory / name, "--config", config]
+        processes.append(cluster.fulmar(name, arguments, port[name]))
+    return processes
