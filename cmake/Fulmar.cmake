@@ -8,7 +8,9 @@
 #
 # Includes are written from the root ("services/index/keys.h"). One test executable per module links fastest; its label is `unit` unless
 # said otherwise. The label `core` adds to `unit` for tests that need no gRPC: they also run under the thread sanitizer. The targets
-# fulmar_<label>_tests and fulmar_fuzzers build all of a kind.
+# fulmar_<label>_tests, fulmar_fuzzers and fulmar_libraries build all of a kind.
+
+add_custom_target(fulmar_libraries)
 
 function(fulmar_setup_target name)
   target_include_directories(${name} PUBLIC ${CMAKE_SOURCE_DIR})
@@ -24,6 +26,7 @@ function(fulmar_library name)
   add_library(${name} STATIC ${A_SRCS})
   fulmar_setup_target(${name})
   target_link_libraries(${name} PUBLIC fulmar::absl ${A_DEPS})
+  add_dependencies(fulmar_libraries ${name})
 endfunction()
 
 function(fulmar_executable name)

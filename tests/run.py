@@ -34,8 +34,8 @@ PARTS = [
     Part("interop", "official clients", ["build"], ["java", "go", "node", "python"], [SERVER], 900),
     Part("torture", "kill -9 under load", ["build"], [], [SERVER], 600),
     Part("fuzz", "every fuzz target, briefly", ["build", "fuzz"], [], [("fuzz", ["fulmar_fuzzers"])], 600),
-    Part("sanitizers", "core under TSan, server under ASan", ["build"], ["grpcurl"],
-         [("tsan", ["fulmar_core_tests"]), ("dev", ["fulmar", "fulmarctl"])], 900),
+    Part("sanitizers", "thread roles by clang, core under TSan, server under ASan", ["build", "fuzz"], ["grpcurl"],
+         [("fuzz", ["fulmar_libraries"]), ("tsan", ["fulmar_core_tests"]), ("dev", ["fulmar", "fulmarctl"])], 900),
 ]
 LONG_LIMIT_SECONDS = 6 * 3600
 
