@@ -41,7 +41,7 @@ class AgentPool:
         return agent
 
     def close(self):
-        for agent in self._all:
+        for agent in list(self._all):
             agent.kill()
 
 
