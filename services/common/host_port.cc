@@ -35,7 +35,8 @@ absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
 
 std::string FormatHostPort(const HostPort& host_port) {
   const bool brackets = host_port.host.find(':') != std::string::npos;
-  return absl::StrFormat(brackets ? "[%s]:%d" : "%s:%d", host_port.host, host_port.port);
+  return brackets ? absl::StrFormat("[%s]:%d", host_port.host, host_port.port)
+                  : absl::StrFormat("%s:%d", host_port.host, host_port.port);
 }
 
 }  // namespace fulmar::common

@@ -46,6 +46,8 @@ template <class... Ts>
 struct Overloaded : Ts... {
   using Ts::operator()...;
 };
+template <class... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;  // clang 14 does not deduce it for an aggregate
 
 std::string TextOf(const LogValue& value) {
   return std::visit(Overloaded{[](bool b) { return std::string(b ? "true" : "false"); },
