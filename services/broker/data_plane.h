@@ -16,8 +16,8 @@
 #include "services/broker/shard.h"
 #include "services/common/clock.h"
 #include "services/common/executor.h"
-#include "services/common/v2/call_info.h"
-#include "services/common/v2/rpc_metrics.h"
+#include "services/v2/call_info.h"
+#include "services/v2/rpc_metrics.h"
 
 namespace fulmar::broker {
 

@@ -11,7 +11,7 @@
 #include "services/broker/shard.h"
 #include "services/broker/wire_walk.h"
 #include "services/common/bytes.h"
-#include "services/common/v2/call_info.h"
+#include "services/v2/call_info.h"
 
 namespace fulmar::broker {
 

@@ -1,4 +1,4 @@
-#include "services/common/v2/call_info.h"
+#include "services/v2/call_info.h"
 
 #include "absl/strings/str_cat.h"
 

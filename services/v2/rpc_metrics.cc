@@ -1,4 +1,4 @@
-#include "services/common/v2/rpc_metrics.h"
+#include "services/v2/rpc_metrics.h"
 
 #include "services/common/errors.h"
 
