@@ -103,6 +103,7 @@ class RocksKv::State : public std::enable_shared_from_this<RocksKv::State> {
   absl::Status Maintain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_);
   absl::Status Recover() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_);
   absl::Status Drain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_);
+  absl::Status FlushAndWait() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_);
   void SetProblem(const absl::Status& status) ABSL_LOCKS_EXCLUDED(problem_mutex_);
   void SetDamage(const absl::Status& status) const ABSL_LOCKS_EXCLUDED(problem_mutex_);
   uint64_t Property(const std::string& name) const;
@@ -127,6 +128,7 @@ class RocksKv::State : public std::enable_shared_from_this<RocksKv::State> {
   absl::Status problem_ ABSL_GUARDED_BY(problem_mutex_);         // goes when a recovery succeeds
   mutable absl::Status damage_ ABSL_GUARDED_BY(problem_mutex_);  // stays until the index is rebuilt
   bool scheduled_ ABSL_GUARDED_BY(problem_mutex_) = false;
+  uint64_t flushes_ ABSL_GUARDED_BY(problem_mutex_) = 0;  // that ended well
 };
 
 // Called by RocksDB's threads, also inside Write(): takes no lock but the innermost.
@@ -137,6 +139,10 @@ class RocksKv::State::Listener : public rocksdb::EventListener {
     state_.failed_ = true;
     state_.SetProblem(FromRocks(*status, "index: background work"));
     state_.Schedule(state_.retry_interval_);
+  }
+  void OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
+    absl::MutexLock lock(&state_.problem_mutex_);
+    ++state_.flushes_;
   }
   void OnErrorRecoveryBegin(rocksdb::BackgroundErrorReason, rocksdb::Status, bool* auto_recovery) override {
     *auto_recovery = false;
@@ -206,7 +212,26 @@ absl::Status RocksKv::State::Flush() {
   absl::MutexLock lock(&maintenance_);
   flush_wanted_ = false;
   if (absl::Status status = Maintain(); !status.ok()) return status;
-  return FromRocks(db_->Flush(rocksdb::FlushOptions()), "index: flush");
+  return FlushAndWait();
+}
+
+// After a recovery RocksDB 7.8 keeps the error of the recovery in mind, and Flush() answers OK without having waited.
+// So wait for what matters: no memtable is left that waits for its flush.
+absl::Status RocksKv::State::FlushAndWait() {
+  if (absl::Status status = FromRocks(db_->Flush(rocksdb::FlushOptions()), "index: flush"); !status.ok()) return status;
+  while (true) {
+    uint64_t flushes;
+    {
+      absl::MutexLock lock(&problem_mutex_);
+      if (failed_) return problem_;
+      flushes = flushes_;
+    }
+    if (Property(rocksdb::DB::Properties::kNumImmutableMemTable) == 0) return absl::OkStatus();
+    const auto went_on = [this, flushes]() ABSL_SHARED_LOCKS_REQUIRED(problem_mutex_) {
+      return failed_ || flushes_ != flushes;
+    };
+    absl::MutexLock lock(&problem_mutex_, absl::Condition(&went_on));
+  }
 }
 
 std::optional<std::string> RocksKv::State::GetDurable(std::string_view key) const {
@@ -340,6 +365,7 @@ absl::StatusOr<std::unique_ptr<RocksKv>> RocksKv::Open(const RocksKvOptions& opt
 }
 
 absl::Status RocksKv::Remove(const std::string& dir) {
+  if (rocksdb::Env::Default()->FileExists(dir).IsNotFound()) return absl::OkStatus();
   return FromRocks(rocksdb::DestroyDB(dir, rocksdb::Options()), absl::StrCat("index: remove ", dir));
 }
 

@@ -1,0 +1,371 @@
+// What every KvStore promises, held against a std::map; RocksKv's and MemKv's own behaviour is in their tests.
+#include "services/index/kv_store.h"
+
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "services/common/sim/seeded_random.h"
+#include "services/common/sim/test_seed.h"
+#include "services/index/full_disk_env.h"
+#include "services/index/manual_executor.h"
+#include "services/index/mem_kv.h"
+#include "services/index/rocks_kv.h"
+#include "services/index/temp_dir.h"
+
+namespace fulmar::index {
+namespace {
+
+using Model = std::map<std::string, std::string>;
+
+void Apply(const KvBatch& batch, Model& model) {
+  for (const KvBatch::Op& op : batch.ops()) {
+    if (op.kind == KvBatch::Op::kPut) model[op.key] = op.value;
+    if (op.kind == KvBatch::Op::kDelete) model.erase(op.key);
+    if (op.kind == KvBatch::Op::kDeleteRange && op.key < op.value) {
+      model.erase(model.lower_bound(op.key), model.lower_bound(op.value));
+    }
+  }
+}
+
+std::string SomeKey(sim::SeededRandom& random) { return absl::StrCat("k", random.Next() % 60 + 10); }
+
+KvBatch SomeBatch(sim::SeededRandom& random) {
+  KvBatch batch;
+  for (uint64_t left = random.Next() % 5 + 1; left > 0; --left) {
+    switch (random.Next() % 8) {
+      case 0: batch.Delete(SomeKey(random)); break;
+      case 1: batch.DeleteRange(SomeKey(random), SomeKey(random)); break;
+      default: batch.Put(SomeKey(random), absl::StrCat("v", random.Next()));
+    }
+  }
+  return batch;
+}
+
+Model All(const KvStore& kv, std::string_view begin, std::string_view end) {
+  Model all;
+  for (auto it = kv.Scan(begin, end); it->Valid(); it->Next()) all.emplace(it->key(), it->value());
+  return all;
+}
+
+void ExpectSame(const KvStore& kv, const Model& model, sim::SeededRandom& random) {
+  for (int key = 10; key < 70; ++key) {
+    const auto it = model.find(absl::StrCat("k", key));
+    const std::optional<std::string> expected = it == model.end() ? std::nullopt : std::optional(it->second);
+    EXPECT_EQ(kv.Get(absl::StrCat("k", key)), expected) << key;
+  }
+  EXPECT_EQ(All(kv, "a", "z"), model);
+  std::string begin = SomeKey(random), end = SomeKey(random);
+  if (end < begin) std::swap(begin, end);
+  EXPECT_EQ(All(kv, begin, end), Model(model.lower_bound(begin), model.lower_bound(end))) << begin << " " << end;
+  const auto it = kv.Scan("a", "z");
+  for (int i = 0; i < 10; ++i) {
+    const std::string target = SomeKey(random);
+    it->Seek(target);
+    const auto expected = model.lower_bound(target);
+    ASSERT_EQ(it->Valid(), expected != model.end());
+    if (it->Valid()) {
+      EXPECT_EQ(it->key(), expected->first);
+    }
+  }
+}
+
+TEST(MemKvTest, AgreesWithAMapUnderRandomBatches) {
+  SCOPED_TRACE(absl::StrCat("FULMAR_SEED=", sim::TestSeed()));
+  sim::SeededRandom random(sim::TestSeed());
+  MemKv kv;
+  Model model;
+  for (int i = 0; i < 300; ++i) {
+    const KvBatch batch = SomeBatch(random);
+    kv.Write(batch);
+    Apply(batch, model);
+    if (i % 10 == 0) ExpectSame(kv, model, random);
+  }
+}
+
+// Goal: a crash leaves whole batches, in order, everything flushed among them. Method: replay every possible cut.
+TEST(MemKvTest, ACrashLeavesAPrefixOfTheBatchesBehindTheLastFlush) {
+  SCOPED_TRACE(absl::StrCat("FULMAR_SEED=", sim::TestSeed()));
+  for (size_t kept = 0; kept <= 20; ++kept) {
+    sim::SeededRandom random(sim::TestSeed());
+    MemKv kv;
+    Model model;
+    for (int i = 0; i < 40; ++i) {
+      const KvBatch batch = SomeBatch(random);
+      kv.Write(batch);
+      if (i < 20 + static_cast<int>(kept)) Apply(batch, model);
+      if (i != 19) continue;
+      ASSERT_TRUE(kv.Flush().ok());
+    }
+
+    EXPECT_EQ(kv.Crash(kept), 20 - kept);
+
+    EXPECT_EQ(kv.Contents(), model) << kept;
+  }
+}
+
+TEST(MemKvTest, AFlushThatWaitsDiesWithTheProcess) {
+  ManualExecutor background;
+  MemKv kv(&background);
+  KvBatch batch;
+  batch.Put("k", "v");
+  kv.Write(batch);
+  kv.FlushAsync();
+  EXPECT_EQ(kv.GetDurable("k"), std::nullopt);
+
+  kv.Crash();
+  background.Run();
+
+  EXPECT_EQ(kv.Get("k"), std::nullopt);
+  EXPECT_EQ(kv.GetDurable("k"), std::nullopt);
+}
+
+class RocksKvTest : public ::testing::Test {
+ protected:
+  void Open(RocksKvOptions options = {}) {
+    kv_.reset();
+    options.dir = absl::StrCat(dir_.path(), "/deep/index");
+    options.env = env_.get();
+    if (options.memtable_bytes > (1 << 20)) options.memtable_bytes = 1 << 20;
+    auto opened = RocksKv::Open(options, background_);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    kv_ = *std::move(opened);
+  }
+  void Put(const std::string& key, const std::string& value) {
+    KvBatch batch;
+    batch.Put(key, value);
+    kv_->Write(batch);
+  }
+
+  TempDir dir_;
+  std::shared_ptr<FullDiskFiles> disk_ = std::make_shared<FullDiskFiles>();
+  std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(disk_);
+  ManualExecutor background_;
+  std::unique_ptr<RocksKv> kv_;
+};
+
+TEST_F(RocksKvTest, AgreesWithAMapUnderRandomBatchesFlushesAndFullDisks) {
+  SCOPED_TRACE(absl::StrCat("FULMAR_SEED=", sim::TestSeed()));
+  sim::SeededRandom random(sim::TestSeed());
+  Open();
+  Model model;
+  for (int i = 0; i < 400; ++i) {
+    const KvBatch batch = SomeBatch(random);
+    kv_->Write(batch);
+    Apply(batch, model);
+    if (i % 8 == 0) ExpectSame(*kv_, model, random);
+    switch (random.Next() % 20) {
+      case 0: disk_->full = true; kv_->Flush().IgnoreError(); break;
+      case 1: disk_->full = false; break;
+      case 2: kv_->FlushAsync(); break;
+      case 3: background_.Run(/*timers=*/true); break;
+    }
+  }
+
+  disk_->full = false;
+  background_.Run(/*timers=*/true);
+  ASSERT_TRUE(kv_->Flush().ok());
+  ExpectSame(*kv_, model, random);
+  Open();
+  ExpectSame(*kv_, model, random);
+}
+
+TEST_F(RocksKvTest, ACrashForgetsWhatWasNotFlushedAndKeepsWhatWas) {
+  Open();
+  Put("old", "1");
+  ASSERT_TRUE(kv_->Flush().ok());
+  Put("old", "2");
+  Put("new", "1");
+  EXPECT_EQ(kv_->Get("old"), "2");
+
+  Open();
+
+  EXPECT_EQ(kv_->Get("old"), "1");
+  EXPECT_EQ(kv_->Get("new"), std::nullopt);
+}
+
+TEST_F(RocksKvTest, GetDurableGivesTheValueOfTheLastFlush) {
+  Open();
+  EXPECT_EQ(kv_->GetDurable("k"), std::nullopt);
+  Put("k", "1");
+  EXPECT_EQ(kv_->GetDurable("k"), std::nullopt);
+  ASSERT_TRUE(kv_->Flush().ok());
+  EXPECT_EQ(kv_->GetDurable("k"), "1");
+  Put("k", "2");
+  EXPECT_EQ(kv_->GetDurable("k"), "1");
+
+  Open();
+
+  EXPECT_EQ(kv_->GetDurable("k"), "1");
+}
+
+TEST_F(RocksKvTest, FlushAsyncRunsOnTheBackgroundExecutor) {
+  Open();
+  Put("k", "1");
+  kv_->FlushAsync();
+  EXPECT_EQ(kv_->GetDurable("k"), std::nullopt) << "nothing may block the writer";
+  EXPECT_EQ(background_.Run(), 1);
+  // The flush itself is on RocksDB's thread: a blocking one behind it waits for it.
+  ASSERT_TRUE(kv_->Flush().ok());
+  EXPECT_EQ(kv_->GetDurable("k"), "1");
+}
+
+TEST_F(RocksKvTest, AFullDiskNeverFailsAWriterAndHealsByItself) {
+  Open();
+  Put("before", "1");
+  disk_->full = true;
+  EXPECT_EQ(kv_->Flush().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_GT(disk_->refused, 0);
+
+  Put("during", "1");
+  Put("before", "2");
+  KvBatch gone;
+  gone.DeleteRange("d", "e");
+  gone.Put("dx", "1");
+  kv_->Write(gone);
+
+  EXPECT_EQ(kv_->Get("before"), "2");
+  EXPECT_EQ(kv_->Get("during"), std::nullopt);
+  EXPECT_EQ(kv_->Get("dx"), "1");
+  EXPECT_EQ(All(*kv_, "a", "z"), (Model{{"before", "2"}, {"dx", "1"}}));
+  EXPECT_FALSE(kv_->GetStats().healthy);
+  EXPECT_NE(kv_->GetStats().problem.find("No space"), std::string::npos);
+  EXPECT_GT(kv_->GetStats().overlay_bytes, 0u);
+  EXPECT_EQ(kv_->GetDurable("dx"), std::nullopt);
+
+  disk_->full = false;
+  background_.Run(/*timers=*/true);
+
+  EXPECT_TRUE(kv_->GetStats().healthy) << kv_->GetStats().problem;
+  EXPECT_EQ(kv_->GetStats().overlay_bytes, 0u);
+  EXPECT_EQ(All(*kv_, "a", "z"), (Model{{"before", "2"}, {"dx", "1"}}));
+  ASSERT_TRUE(kv_->Flush().ok());
+  Open();
+  EXPECT_EQ(All(*kv_, "a", "z"), (Model{{"before", "2"}, {"dx", "1"}}));
+}
+
+TEST_F(RocksKvTest, RecoveryIsTriedOncePerRetryIntervalWhateverIsWritten) {
+  Open({.retry_interval = absl::Seconds(1)});
+  disk_->full = true;
+  Put("k", "0");
+  kv_->Flush().IgnoreError();
+  for (int i = 0; i < 100; ++i) {
+    Put("k", absl::StrCat(i));
+    kv_->FlushAsync();
+  }
+  EXPECT_EQ(background_.Run(), 0);
+  EXPECT_EQ(background_.TimerDelays(), std::vector<absl::Duration>{absl::Seconds(1)});
+
+  background_.Run(/*timers=*/true);
+
+  EXPECT_FALSE(kv_->GetStats().healthy);
+  EXPECT_EQ(background_.TimerDelays(), std::vector<absl::Duration>{absl::Seconds(1)});
+  disk_->full = false;
+  background_.Run(/*timers=*/true);
+  EXPECT_TRUE(kv_->GetStats().healthy);
+  EXPECT_EQ(kv_->Get("k"), "99");
+}
+
+// Goal: the writer is never made to wait when memtables fill faster than they are flushed. Method: two small memtables,
+// much data, no task on the executor runs meanwhile; everything is readable at once.
+TEST_F(RocksKvTest, FullMemtablesMakeBatchesWaitInMemoryNotTheWriter) {
+  Open({.memtable_bytes = 64 << 10, .max_memtables = 2});
+  const std::string value(8 << 10, 'v');
+  for (int i = 0; i < 500; ++i) Put(absl::StrCat("k", i), value);
+
+  for (int i = 0; i < 500; ++i) ASSERT_EQ(kv_->Get(absl::StrCat("k", i)), value) << i;
+  ASSERT_EQ(All(*kv_, "k", "l").size(), 500u);
+
+  while (kv_->GetStats().overlay_bytes > 0) background_.Run(/*timers=*/true);
+  ASSERT_TRUE(kv_->Flush().ok());
+  Open();
+  EXPECT_EQ(All(*kv_, "k", "l").size(), 500u);
+}
+
+TEST_F(RocksKvTest, ASecondOpenOfOneDirectoryIsRefused) {
+  Open();
+  auto second = RocksKv::Open({.dir = absl::StrCat(dir_.path(), "/deep/index")}, background_);
+  EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable) << second.status();
+}
+
+// Flips one bit in each file, one after the other: each time the store refuses to open, says that it is unhealthy, or
+// still gives exactly what was written.
+TEST_F(RocksKvTest, AFlippedBitIsNeverAWrongAnswer) {
+  SCOPED_TRACE(absl::StrCat("FULMAR_SEED=", sim::TestSeed()));
+  sim::SeededRandom random(sim::TestSeed());
+  Open();
+  Model model;
+  for (int i = 0; i < 2000; ++i) {
+    Put(absl::StrCat("k", i), absl::StrCat("v", i));
+    model[absl::StrCat("k", i)] = absl::StrCat("v", i);
+  }
+  ASSERT_TRUE(kv_->Flush().ok());
+  kv_.reset();
+  const std::string good = absl::StrCat(dir_.path(), "/deep/index"), bad = absl::StrCat(dir_.path(), "/bad");
+
+  int detected = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(good)) {
+    const std::string name = entry.path().filename();
+    if (name.starts_with("LOG") || name == "LOCK" || entry.file_size() == 0) continue;
+    for (int round = 0; round < 4; ++round) {
+      std::filesystem::remove_all(bad);
+      std::filesystem::copy(good, bad);
+      const uint64_t bit = random.Next() % (entry.file_size() * 8);
+      FlipBit(absl::StrCat(bad, "/", name), bit);
+
+      auto opened = RocksKv::Open({.dir = bad}, background_);
+      if (!opened.ok()) {
+        ++detected;
+        continue;
+      }
+      Model found;
+      const auto it = (*opened)->Scan("k", "l");
+      for (; it->Valid(); it->Next()) found.emplace(it->key(), it->value());
+      if (!it->status().ok()) {
+        EXPECT_EQ(it->status().code(), absl::StatusCode::kDataLoss) << it->status();
+        ++detected;
+        continue;
+      }
+      // IDENTITY and the text part of OPTIONS hold nothing of ours.
+      EXPECT_EQ(found, model) << name << " bit " << bit;
+    }
+  }
+  EXPECT_GT(detected, 4);
+}
+
+TEST_F(RocksKvTest, DamageThatAGetMeetsMakesTheStoreUnhealthyForGood) {
+  Open();
+  Put("k", std::string(1000, 'v'));
+  ASSERT_TRUE(kv_->Flush().ok());
+  kv_.reset();
+  for (const auto& entry : std::filesystem::directory_iterator(absl::StrCat(dir_.path(), "/deep/index"))) {
+    if (entry.path().extension() == ".sst") FlipBit(entry.path(), 8 * 20);
+  }
+  Open();
+
+  EXPECT_EQ(kv_->Get("k"), std::nullopt);
+
+  EXPECT_FALSE(kv_->GetStats().healthy);
+  EXPECT_NE(kv_->GetStats().problem.find("Corruption"), std::string::npos) << kv_->GetStats().problem;
+}
+
+TEST_F(RocksKvTest, RemoveLeavesNothingToOpen) {
+  Open();
+  Put("k", "v");
+  ASSERT_TRUE(kv_->Flush().ok());
+  kv_.reset();
+
+  ASSERT_TRUE(RocksKv::Remove(absl::StrCat(dir_.path(), "/deep/index")).ok());
+  ASSERT_TRUE(RocksKv::Remove(absl::StrCat(dir_.path(), "/never/was")).ok());
+
+  Open();
+  EXPECT_EQ(kv_->Get("k"), std::nullopt);
+}
+
+}  // namespace
+}  // namespace fulmar::index
