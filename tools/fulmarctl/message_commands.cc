@@ -1,0 +1,307 @@
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_format.h"
+#include "tools/fulmarctl/commands.h"
+#include "tools/fulmarctl/output.h"
+
+namespace fulmar::ctl {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr size_t kMaxBodyBytes = 4 << 20;
+
+absl::Time TimeOf(const google::protobuf::Timestamp& time) {
+  return absl::UnixEpoch() + absl::Seconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+// The form that all official clients use: "01", MAC address, process, seconds since 2021, counter; ours takes chance for the first two.
+std::string MakeMessageId() {
+  static std::random_device chance;
+  static uint32_t counter = 0;
+  const int64_t seconds = absl::ToUnixSeconds(absl::Now()) - 1609459200;
+  return absl::StrFormat("01%08X%08X%08X%08X", chance(), chance(), static_cast<uint32_t>(seconds), counter++);
+}
+
+std::string AddressText(const v2::Broker& broker) {
+  const v2::Endpoints& endpoints = broker.endpoints();
+  const v2::Address& address = endpoints.addresses(0);
+  return endpoints.scheme() == v2::IPv6 ? absl::StrCat("[", address.host(), "]:", address.port())
+                                        : absl::StrCat(address.host(), ":", address.port());
+}
+
+v2::Endpoints EndpointsOf(const std::string& endpoint) {
+  v2::Endpoints endpoints;
+  const size_t colon = endpoint.rfind(':');
+  v2::Address* address = endpoints.add_addresses();
+  std::string host = endpoint.substr(0, colon);
+  endpoints.set_scheme(v2::DOMAIN_NAME);
+  if (host.size() > 1 && host.front() == '[') {
+    host = host.substr(1, host.size() - 2);
+    endpoints.set_scheme(v2::IPv6);
+  } else if (host.find_first_not_of("0123456789.") == std::string::npos) {
+    endpoints.set_scheme(v2::IPv4);
+  }
+  address->set_host(host);
+  if (colon != std::string::npos) address->set_port(std::atoi(endpoint.c_str() + colon + 1));
+  return endpoints;
+}
+
+// One queue of each broker that holds the topic.
+absl::StatusOr<std::vector<v2::MessageQueue>> BrokersOf(Session& session, const std::string& topic) {
+  v2::QueryRouteRequest request;
+  *request.mutable_topic() = session.Name(topic);
+  *request.mutable_endpoints() = EndpointsOf(session.options().endpoint);
+  v2::QueryRouteResponse response;
+  const auto context = session.NewContext();
+  const grpc::Status status = session.messaging().QueryRoute(context.get(), request, &response);
+  if (!status.ok()) return session.ToStatus(status);
+  if (absl::Status refused = Session::ToStatus(response.status()); !refused.ok()) return refused;
+  std::vector<v2::MessageQueue> brokers;
+  for (v2::MessageQueue& queue : *response.mutable_message_queues()) {
+    const auto same = [&](const v2::MessageQueue& seen) { return seen.broker().name() == queue.broker().name(); };
+    if (queue.broker().endpoints().addresses_size() > 0 && std::none_of(brokers.begin(), brokers.end(), same)) {
+      brokers.push_back(std::move(queue));
+    }
+  }
+  if (brokers.empty()) return absl::UnavailableError(absl::StrCat("the route of topic '", topic, "' names no broker"));
+  return brokers;
+}
+
+struct SendArguments {
+  std::string topic, tag, file, body;
+  std::vector<std::string> keys, properties;
+  bool has_body = false;
+};
+
+absl::StatusOr<std::string> ReadBody(const SendArguments& arguments) {
+  if (arguments.has_body && !arguments.file.empty()) return absl::InvalidArgumentError("give BODY or --file, not both");
+  if (arguments.has_body && arguments.body != "-") return arguments.body;
+  if (arguments.file.empty() || arguments.file == "-") {
+    return std::string(std::istreambuf_iterator<char>(std::cin), {});
+  }
+  std::ifstream file(arguments.file, std::ios::binary);
+  if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", arguments.file));
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+absl::Status Send(Session& session, const SendArguments& arguments, bool json) {
+  absl::StatusOr<std::string> body = ReadBody(arguments);
+  if (!body.ok()) return body.status();
+  if (body->empty()) return absl::InvalidArgumentError("the body is empty; the protocol wants at least one byte");
+  if (body->size() > kMaxBodyBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("the body has ", body->size(), " bytes, at most ", kMaxBodyBytes, " are taken"));
+  }
+  v2::SendMessageRequest request;
+  v2::Message* message = request.add_messages();
+  *message->mutable_topic() = session.Name(arguments.topic);
+  v2::SystemProperties* system = message->mutable_system_properties();
+  system->set_message_id(MakeMessageId());
+  system->set_message_type(v2::NORMAL);
+  system->set_body_encoding(v2::IDENTITY);
+  system->mutable_born_timestamp()->set_seconds(absl::ToUnixSeconds(absl::Now()));
+  system->set_born_host(session.client_id().substr(0, session.client_id().find('@')));
+  if (!arguments.tag.empty()) system->set_tag(arguments.tag);
+  for (const std::string& key : arguments.keys) system->add_keys(key);
+  for (const std::string& property : arguments.properties) {
+    const size_t equals = property.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return absl::InvalidArgumentError(absl::StrCat("property '", property, "': expected KEY=VALUE"));
+    }
+    (*message->mutable_user_properties())[property.substr(0, equals)] = property.substr(equals + 1);
+  }
+  message->set_body(*std::move(body));
+
+  absl::StatusOr<std::vector<v2::MessageQueue>> brokers = BrokersOf(session, arguments.topic);
+  if (!brokers.ok()) return brokers.status();
+  const v2::MessageQueue& target = (*brokers)[std::random_device()() % brokers->size()];
+  system->set_queue_id(target.id());
+  const std::string address = AddressText(target.broker());
+  v2::SendMessageResponse response;
+  const auto context = session.NewContext();
+  const grpc::Status status = session.messaging(address).SendMessage(context.get(), request, &response);
+  if (!status.ok()) return session.ToStatus(status, address);
+  if (absl::Status refused = Session::ToStatus(response.status()); !refused.ok()) return refused;
+  if (response.entries_size() != 1) return absl::InternalError(absl::StrCat("the answer has ", response.entries_size(), " entries, expected 1"));
+  const v2::SendResultEntry& entry = response.entries(0);
+  if (json) {
+    std::cout << ordered_json({{"topic", arguments.topic}, {"messageId", entry.message_id()}, {"broker", target.broker().name()}, {"offset", entry.offset()}}).dump() << "\n";
+  } else {
+    std::cout << "stored " << entry.message_id() << " in topic " << arguments.topic << " on " << target.broker().name() << ", offset " << entry.offset() << "\n";
+  }
+  return absl::OkStatus();
+}
+
+struct ReceiveArguments {
+  std::string topic, group, tag = "*", wait = "5s", invisible = "30s";
+  int max = 1;
+  bool ack = false, follow = false;
+};
+
+ordered_json ToJson(const v2::Message& message) {
+  const v2::SystemProperties& system = message.system_properties();
+  ordered_json properties = ordered_json::object();
+  std::map<std::string, std::string> sorted(message.user_properties().begin(), message.user_properties().end());
+  for (const auto& [key, value] : sorted) properties[key] = value;
+  ordered_json out = {{"messageId", system.message_id()},
+                      {"topic", message.topic().name()},
+                      {"tag", nullptr},
+                      {"keys", std::vector<std::string>(system.keys().begin(), system.keys().end())},
+                      {"properties", properties},
+                      {"attempt", system.delivery_attempt()},
+                      {"queue", system.queue_id()},
+                      {"offset", system.queue_offset()},
+                      {"bornAt", TimeText(TimeOf(system.born_timestamp()))},
+                      {"storedAt", TimeText(TimeOf(system.store_timestamp()))},
+                      {"bodyBytes", message.body().size()},
+                      {"body", nullptr},
+                      {"bodyBase64", absl::Base64Escape(message.body())},
+                      {"receiptHandle", system.receipt_handle()}};
+  if (system.has_tag()) out["tag"] = system.tag();
+  if (IsPlainText(message.body())) out["body"] = message.body();
+  if (system.has_dead_letter_queue()) {
+    out["deadLetterOf"] = {{"topic", system.dead_letter_queue().topic()}, {"messageId", system.dead_letter_queue().message_id()}};
+  }
+  return out;
+}
+
+void Print(const v2::Message& message, bool json) {
+  if (json) {
+    std::cout << ToJson(message).dump() << std::endl;  // at once: someone may follow through a pipe
+    return;
+  }
+  const v2::SystemProperties& system = message.system_properties();
+  std::cout << "── " << system.message_id() << "  queue " << system.queue_id() << " offset " << system.queue_offset() << "  stored "
+            << TimeText(TimeOf(system.store_timestamp())) << "  attempt " << system.delivery_attempt() << "\n";
+  if (system.has_tag()) std::cout << "   tag " << system.tag() << "\n";
+  if (system.keys_size() > 0) std::cout << "   keys " << absl::StrJoin(system.keys(), ", ") << "\n";
+  std::map<std::string, std::string> sorted(message.user_properties().begin(), message.user_properties().end());
+  for (const auto& [key, value] : sorted) std::cout << "   " << key << " = " << value << "\n";
+  if (IsPlainText(message.body())) {
+    std::cout << message.body() << std::endl;
+  } else {
+    std::cout << "(" << BytesText(message.body().size()) << " of binary data; see them with --output json)" << std::endl;
+  }
+}
+
+absl::Status Acknowledge(Session& session, const ReceiveArguments& arguments, const std::string& address,
+                         const std::vector<v2::Message>& messages) {
+  v2::AckMessageRequest request;
+  *request.mutable_group() = session.Name(arguments.group);
+  *request.mutable_topic() = session.Name(arguments.topic);
+  for (const v2::Message& message : messages) {
+    v2::AckMessageEntry* entry = request.add_entries();
+    entry->set_message_id(message.system_properties().message_id());
+    entry->set_receipt_handle(message.system_properties().receipt_handle());
+  }
+  v2::AckMessageResponse response;
+  const auto context = session.NewContext();
+  const grpc::Status status = session.messaging(address).AckMessage(context.get(), request, &response);
+  if (!status.ok()) return session.ToStatus(status, address);
+  for (const v2::AckMessageResultEntry& entry : response.entries()) {
+    if (absl::Status refused = Session::ToStatus(entry.status()); !refused.ok()) {
+      return absl::Status(refused.code(), absl::StrCat("message ", entry.message_id(), " not acknowledged: ", refused.message()));
+    }
+  }
+  return Session::ToStatus(response.status());
+}
+
+// One poll of one broker; the messages it gave.
+absl::StatusOr<std::vector<v2::Message>> Poll(Session& session, const ReceiveArguments& arguments, const v2::MessageQueue& queue,
+                                              int want, absl::Duration wait) {
+  v2::ReceiveMessageRequest request;
+  *request.mutable_group() = session.Name(arguments.group);
+  *request.mutable_message_queue() = queue;
+  request.mutable_filter_expression()->set_type(v2::TAG);
+  request.mutable_filter_expression()->set_expression(arguments.tag);
+  request.set_batch_size(want);
+  absl::Duration invisible;
+  absl::ParseDuration(arguments.invisible, &invisible);
+  request.mutable_invisible_duration()->set_seconds(absl::ToInt64Seconds(invisible));
+  request.mutable_long_polling_timeout()->set_seconds(absl::ToInt64Seconds(wait));
+  request.mutable_long_polling_timeout()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(wait % absl::Seconds(1))));
+  const std::string address = AddressText(queue.broker());
+  const auto context = session.NewContext(wait);
+  const auto stream = session.messaging(address).ReceiveMessage(context.get(), request);
+  std::vector<v2::Message> messages;
+  absl::Status refused;
+  v2::ReceiveMessageResponse response;
+  while (stream->Read(&response)) {
+    if (response.has_message()) messages.push_back(std::move(*response.mutable_message()));
+    if (response.has_status() && response.status().code() != v2::MESSAGE_NOT_FOUND) refused = Session::ToStatus(response.status());
+  }
+  const grpc::Status status = stream->Finish();
+  if (!status.ok()) return session.ToStatus(status, address);
+  if (!refused.ok()) return refused;
+  return messages;
+}
+
+absl::Status Receive(Session& session, const ReceiveArguments& arguments, bool json) {
+  absl::Duration wait;
+  absl::ParseDuration(arguments.wait, &wait);
+  absl::StatusOr<std::vector<v2::MessageQueue>> brokers = BrokersOf(session, arguments.topic);
+  if (!brokers.ok()) return brokers.status();
+  // Several brokers share the waiting time, so that a message on any of them is met soon.
+  const absl::Duration each = std::max(wait / static_cast<int64_t>(brokers->size()), absl::Milliseconds(1));
+  int received = 0;
+  const absl::Time until = absl::Now() + wait;
+  for (size_t turn = 0;; ++turn) {
+    const v2::MessageQueue& queue = (*brokers)[turn % brokers->size()];
+    const int want = arguments.follow ? 32 : std::min(arguments.max - received, 32);
+    absl::StatusOr<std::vector<v2::Message>> messages = Poll(session, arguments, queue, want, arguments.follow ? std::max(each, absl::Seconds(1)) : each);
+    if (!messages.ok()) return messages.status();
+    for (const v2::Message& message : *messages) Print(message, json);
+    received += static_cast<int>(messages->size());
+    if (arguments.ack && !messages->empty()) {
+      if (absl::Status acked = Acknowledge(session, arguments, AddressText(queue.broker()), *messages); !acked.ok()) return acked;
+    }
+    if (arguments.follow) continue;  // until the user interrupts
+    if (received >= arguments.max || (messages->empty() && absl::Now() >= until)) break;
+  }
+  if (received == 0 && !json) std::cerr << "nothing there (waited " << arguments.wait << ")\n";
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddMessageCommands(CLI::App& app, Invocation& invocation) {
+  auto send_arguments = std::make_shared<SendArguments>();
+  CLI::App* send = app.add_subcommand("send", "Send one message; the body comes from BODY, --file or standard input");
+  send->add_option("TOPIC", send_arguments->topic, "The topic's name")->required();
+  CLI::Option* body = send->add_option("BODY", send_arguments->body, "The body as text; - or nothing: standard input");
+  send->add_option("--tag", send_arguments->tag, "Its tag");
+  send->add_option("--key", send_arguments->keys, "A key (may be repeated)")->expected(1)->take_all();
+  send->add_option("--property", send_arguments->properties, "KEY=VALUE (may be repeated)")->expected(1)->take_all();
+  send->add_option("--file", send_arguments->file, "The body is this file; - for standard input");
+  send->callback([&invocation, send_arguments, body] {
+    send_arguments->has_body = body->count() > 0;
+    invocation.run = [&invocation, send_arguments](Session& session) { return Send(session, *send_arguments, invocation.json); };
+  });
+
+  auto receive_arguments = std::make_shared<ReceiveArguments>();
+  CLI::App* receive = app.add_subcommand("receive", "Receive messages as a member of a consumer group");
+  receive->add_option("TOPIC", receive_arguments->topic, "The topic's name")->required();
+  receive->add_option("--group", receive_arguments->group, "The consumer group")->required();
+  receive->add_option("--max", receive_arguments->max, "At most this many messages")->check(CLI::Range(1, 1000000))->capture_default_str();
+  receive->add_option("--tag", receive_arguments->tag, "Only these tags: \"a || b\", * for all")->capture_default_str();
+  receive->add_option("--wait", receive_arguments->wait, "How long to wait for a message")->check(DurationText())->capture_default_str();
+  receive->add_option("--invisible", receive_arguments->invisible, "Without --ack: when others may receive it again")
+      ->check(DurationText())
+      ->capture_default_str();
+  receive->add_flag("--ack", receive_arguments->ack, "Acknowledge what was printed");
+  receive->add_flag("--follow", receive_arguments->follow, "Go on until interrupted");
+  receive->callback([&invocation, receive_arguments] {
+    invocation.run = [&invocation, receive_arguments](Session& session) { return Receive(session, *receive_arguments, invocation.json); };
+  });
+}
+
+}  // namespace fulmar::ctl
