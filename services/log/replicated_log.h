@@ -19,6 +19,7 @@
 #include "services/common/files.h"
 #include "services/common/ids.h"
 #include "services/common/random.h"
+#include "services/log/log_transport.h"
 #include "services/log/record.h"
 
 namespace fulmar::log {
@@ -127,6 +128,7 @@ class ReplicatedLog {
     common::Executor& writer;
     common::Executor& reader;
     LogObserver* observer = nullptr;
+    LogTransport* transport = nullptr;  // to the other voters; none is needed by a single one
   };
 
   // Recovers what is on disk; blocking, on any thread, before anything else runs. No entry is applied yet.
@@ -163,6 +165,9 @@ class ReplicatedLog {
   virtual void RemoveSegmentsBelow(LogPosition position) = 0;
 
   virtual LogStats Stats() const = 0;
+
+  // A message of another replica, as its transport was given it.
+  virtual void Step(std::string /*raft*/, std::vector<ReplicaPayload> /*payloads*/) {}
 
   // Refuses new appends, finishes what was accepted, syncs; `done` on the shard executor. Twice is fine.
   virtual void Stop(absl::AnyInvocable<void() &&> done) = 0;

@@ -1,0 +1,89 @@
+// The part of LogImpl that keeps files at hand: spares, recycling, a full disk.
+
+#include <algorithm>
+#include <utility>
+
+#include "services/common/status.h"
+#include "services/log/log_impl.h"
+
+namespace fulmar::log {
+
+void LogImpl::MaintainSpares() {
+  if (stopping_ || !fault_.ok()) return;
+  if (spares_.size() >= WantedSpares()) return SetSpaceExhausted(false);
+  if (spare_maker_ != nullptr || space_timer_ != 0) return;
+  const SpareFile spare{next_spare_number_++, static_cast<uint64_t>(options_.segment_bytes)};
+  spare_maker_ = std::make_shared<SpareMaker>(env_.files, env_.reader, options_.dir, spare.number, spare.file_bytes);
+  spare_maker_->Start([&shard = env_.shard, made = Guarded([this, spare](absl::Status status) {
+                         OnSpareMade(spare, std::move(status));
+                       })](absl::Status status) mutable {
+    shard.Post([made = std::move(made), status = std::move(status)]() mutable { made(std::move(status)); });
+  });
+}
+
+void LogImpl::OnSpareMade(SpareFile spare, absl::Status status) {
+  spare_maker_.reset();
+  if (status.ok()) {
+    spares_.push_back(spare);
+  } else if (!absl::IsCancelled(status) && spares_.size() < WantedSpares()) {
+    // Whatever the reason: as long as there is no spare, what is left of the open segment is kept for internal records. If the
+    // disk is broken altogether, the next write will say so.
+    SetSpaceExhausted(true);
+    RetrySpaceLater();
+  }
+  MaintainSpares();
+  Pump();
+}
+
+void LogImpl::SetSpaceExhausted(bool exhausted) {
+  if (std::exchange(space_exhausted_, exhausted) != exhausted) machine_.OnSpace(exhausted);
+}
+
+void LogImpl::RetrySpaceLater() {
+  if (space_timer_ != 0 || stopping_) return;
+  space_timer_ = env_.shard.After(options_.space_retry_interval, Guarded([this] {
+                                    space_timer_ = 0;
+                                    RemoveNextDoomed();
+                                    MaintainSpares();
+                                  }));
+}
+
+void LogImpl::RemoveSegmentsBelow(LogPosition position) {
+  // Whatever the caller believes: what is not applied is still needed.
+  for (RecoveredSegment& segment : segments_.RemoveBelow(std::min(position, next_apply_.position)))
+    doomed_.push_back(std::move(segment));
+  RemoveNextDoomed();
+}
+
+// One at a time, oldest first, each durably: whenever the power goes, what remains has no hole.
+void LogImpl::RemoveNextDoomed() {
+  if (doomed_.empty() || stopping_ || !fault_.ok() || std::exchange(removing_, true)) return;
+  const RecoveredSegment& segment = doomed_.front();
+  std::optional<SpareFile> spare;
+  // One more than wanted: the next roll then finds a file without anybody having to fill one.
+  if (segment.header.file_bytes == static_cast<uint64_t>(options_.segment_bytes) && spares_.size() <= WantedSpares())
+    spare = SpareFile{next_spare_number_++, segment.header.file_bytes};
+  RunOn(
+      env_.reader,
+      [&files = env_.files, cold = cold_, dir = options_.dir, base = segment.header.base, spare] {
+        cold->Forget(base);
+        return spare.has_value() ? RecycleSegment(files, dir, base, spare->number) : RemoveSegment(files, dir, base);
+      },
+      [this, spare](absl::Status status) { OnRemoved(spare, std::move(status)); });
+}
+
+void LogImpl::OnRemoved(std::optional<SpareFile> spare, absl::Status status) {
+  removing_ = false;
+  // Not found: an earlier attempt got as far as the name, and only failed to make that durable.
+  if (!status.ok() && !absl::IsNotFound(status)) {
+    RetrySpaceLater();
+    return MaybeFinishStop();
+  }
+  doomed_.pop_front();
+  if (spare.has_value() && status.ok()) spares_.push_back(*spare);
+  RemoveNextDoomed();
+  MaintainSpares();
+  Pump();
+}
+
+}  // namespace fulmar::log

@@ -1,0 +1,210 @@
+#include "services/log/recovery.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "services/common/status.h"
+#include "services/log/segment_names.h"
+
+namespace fulmar::log {
+namespace {
+
+using common::File;
+using common::Files;
+using common::OpenMode;
+
+absl::StatusOr<SegmentHeader> ReadSegmentHeader(const File& file) {
+  std::string block(kSegmentHeaderBytes, '\0');
+  FULMAR_ASSIGN_OR_RETURN(const size_t got, file.PRead(0, block.size(), block.data()));
+  absl::StatusOr<SegmentHeader> header = ParseSegmentHeader(std::string_view(block).substr(0, got));
+  if (!header.ok()) return Annotate(header.status(), absl::StrCat(file.path(), " at byte 0"));
+  return header;
+}
+
+// Removes what a crash left half prepared, keeps spares of the right size.
+absl::Status CollectSpares(Files& files, const LogOptions& options, RecoveredLog& log) {
+  FULMAR_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(SegmentsDir(options.dir)));
+  for (const std::string& name : names) {
+    const std::string path = absl::StrCat(SegmentsDir(options.dir), "/", name);
+    if (const std::optional<uint64_t> number = ParseUnfinishedSpareName(name)) {
+      FULMAR_RETURN_IF_ERROR(files.Remove(path));
+    } else if (const std::optional<uint64_t> number = ParseSpareName(name)) {
+      uint64_t bytes = 0;
+      {
+        FULMAR_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, files.Open(path, OpenMode::kRead));
+        FULMAR_ASSIGN_OR_RETURN(bytes, file->Size());
+      }
+      log.next_spare_number = std::max(log.next_spare_number, *number + 1);
+      if (bytes == static_cast<uint64_t>(options.segment_bytes)) {
+        log.spares.push_back({*number, bytes});
+      } else {
+        FULMAR_RETURN_IF_ERROR(files.Remove(path));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CreateFirstSegment(Files& files, const LogOptions& options) {
+  const std::string path = UnfinishedSparePath(options.dir, 0);
+  const uint64_t bytes = std::min<uint64_t>(kFirstSegmentBytes, static_cast<uint64_t>(options.segment_bytes));
+  FULMAR_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, files.Open(path, OpenMode::kCreateOrOpen));
+  FULMAR_RETURN_IF_ERROR(file->ZeroFill(bytes));
+  return TurnIntoSegment(files, *file, path, options.dir,
+                         {.shard_name = options.shard_name, .first_index = {1}, .file_bytes = bytes});
+}
+
+// The last segment that begins at or before `applied`; the oldest when nothing is applied.
+absl::StatusOr<size_t> FirstToScan(const std::vector<RecoveredSegment>& segments, const AppliedPoint& applied) {
+  if (applied.index.value == 0) return 0;
+  size_t found = segments.size();
+  for (size_t i = 0; i < segments.size() && segments[i].header.base <= applied.position; ++i) found = i;
+  if (found == segments.size())
+    return absl::DataLossError(absl::StrCat("the index has applied the log up to position ", applied.position.value,
+                                            ", the oldest segment begins only at ", segments[0].header.base.value, " (",
+                                            segments[0].path, "); rebuild the index"));
+  return found;
+}
+
+absl::Status NotInLog(const AppliedPoint& applied, const RecoveredLog& log) {
+  return absl::DataLossError(absl::StrCat(
+      "the index has applied entry ", applied.index.value, " (term ", applied.term.value, ", ending at position ",
+      applied.position.value, "), which is not in the log; its last entry is ", log.end.next_index.value - 1,
+      ", ending at position ", log.end.position.value, " in ", log.segments.back().path,
+      log.cut.empty() ? "" : absl::StrCat(", where a damaged tail was cut: ", log.cut)));
+}
+
+bool Holds(const RecoveredLog& log, const AppliedPoint& applied, LogPosition scan_base) {
+  if (applied.index.value == 0) return true;
+  if (applied.index == log.before_index) return applied.term == log.before_term && applied.position == scan_base;
+  const int64_t at = applied.index.value - log.before_index.value - 1;
+  if (at < 0 || at >= static_cast<int64_t>(log.entries.size())) return false;
+  const EntryMeta& entry = log.entries[static_cast<size_t>(at)];
+  return entry.term == applied.term && entry.end == applied.position;
+}
+
+// Walks one segment to its end. `next`: the header of the segment behind it, null for the open one.
+absl::Status ScanSegment(Files& files, const SegmentHeader* next, RecoveredSegment& segment, RecoveredLog& log) {
+  FULMAR_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, files.Open(segment.path, OpenMode::kRead));
+  FrameScanner scanner(*file, segment.header.base, LogCursor::AtBeginOf(segment.header));
+  while (next == nullptr || scanner.cursor().position < next->base) {
+    FULMAR_ASSIGN_OR_RETURN(const std::optional<ScannedFrame> frame, scanner.Next());
+    if (!frame.has_value()) break;
+    const FrameHeader& header = frame->header;
+    log.entries.push_back({header.index, header.term, header.kind, header.payload_bytes, header.time_ms,
+                           header.end()});
+    if (header.kind == EntryKind::kConfChange) log.conf_changes[header.index.value] = std::string(frame->payload);
+    segment.empty = false;
+  }
+  segment.end = scanner.cursor().position;
+  segment.last_time_ms = scanner.cursor().time_ms;
+  log.end = scanner.cursor();
+
+  if (next != nullptr) {
+    const LogCursor expected = LogCursor::AtBeginOf(*next);
+    if (log.end.position != expected.position || log.end.next_index != expected.next_index ||
+        log.end.term != expected.term || log.end.chain != expected.chain)
+      return DamageAt(segment.path, scanner,
+                      absl::StrCat("no valid entry, but the next segment goes on from position ", next->base.value));
+    return absl::OkStatus();
+  }
+  FULMAR_ASSIGN_OR_RETURN(const std::optional<FrameHeader> proof, scanner.FindProofOfDamage());
+  if (proof.has_value())
+    return DamageAt(segment.path, scanner,
+                    absl::StrCat("no valid entry, but entry ", proof->index.value, " at position ",
+                                 proof->position.value, " was written after this place was durable"));
+  FULMAR_ASSIGN_OR_RETURN(const bool torn, scanner.HasBytesAtCursor());
+  if (torn) log.cut = absl::StrCat(segment.path, " at byte ", scanner.OffsetOf(log.end.position));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status DamageAt(const std::string& path, const FrameScanner& scanner, std::string_view why) {
+  return absl::DataLossError(absl::StrCat(path, " is damaged at byte ", scanner.OffsetOf(scanner.cursor().position),
+                                          " (position ", scanner.cursor().position.value, ", entry ",
+                                          scanner.cursor().next_index.value, "): ", why));
+}
+
+absl::Status TurnIntoSegment(Files& files, File& file, const std::string& from, std::string_view dir,
+                             const SegmentHeader& header) {
+  // The header is durable before the name says that this is a segment: a file *.seg always has one.
+  FULMAR_RETURN_IF_ERROR(file.PWrite(0, EncodeSegmentHeader(header)));
+  FULMAR_RETURN_IF_ERROR(file.Sync());
+  FULMAR_RETURN_IF_ERROR(files.Rename(from, SegmentPath(dir, header.base)));
+  return files.SyncDir(SegmentsDir(dir));
+}
+
+absl::StatusOr<std::vector<RecoveredSegment>> ListSegments(Files& files, const std::string& dir) {
+  FULMAR_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(SegmentsDir(dir)));
+  std::vector<RecoveredSegment> segments;
+  for (const std::string& name : names) {  // sorted by name, so by base
+    const std::optional<LogPosition> base = ParseSegmentName(name);
+    if (!base.has_value()) continue;
+    RecoveredSegment segment{.path = absl::StrCat(SegmentsDir(dir), "/", name)};
+    FULMAR_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, files.Open(segment.path, OpenMode::kRead));
+    FULMAR_ASSIGN_OR_RETURN(segment.header, ReadSegmentHeader(*file));
+    if (segment.header.base != *base)
+      return absl::DataLossError(absl::StrCat(segment.path, " at byte 0: its header says that the segment begins at position ",
+                                              segment.header.base.value));
+    if (!segments.empty()) {
+      RecoveredSegment& before = segments.back();
+      if (segment.header.first_index < before.header.first_index)
+        return absl::DataLossError(absl::StrCat(segment.path, " at byte 0: begins with entry ",
+                                                segment.header.first_index.value, ", the segment before with ",
+                                                before.header.first_index.value));
+      before.end = segment.header.base;
+      before.last_time_ms = segment.header.previous_time_ms;
+      before.empty = segment.header.first_index == before.header.first_index;
+    }
+    segment.end = segment.header.base;
+    segment.last_time_ms = segment.header.previous_time_ms;
+    segments.push_back(std::move(segment));
+  }
+  return segments;
+}
+
+absl::StatusOr<RecoveredLog> RecoverSegments(Files& files, const LogOptions& options, const RaftState& state,
+                                             const AppliedPoint& applied) {
+  RecoveredLog log;
+  FULMAR_ASSIGN_OR_RETURN(log.segments, ListSegments(files, options.dir));
+  if (log.segments.empty()) {
+    if (state.committed.value > 0 || state.term.value > 0 || applied.index.value > 0)
+      return absl::DataLossError(absl::StrCat(SegmentsDir(options.dir), " holds no segment, but entries up to ",
+                                              std::max(state.committed, applied.index).value,
+                                              " have been committed in term ", state.term.value));
+    FULMAR_RETURN_IF_ERROR(CreateFirstSegment(files, options));
+    FULMAR_ASSIGN_OR_RETURN(log.segments, ListSegments(files, options.dir));
+  }
+  for (const RecoveredSegment& segment : log.segments)
+    if (segment.header.shard_name != options.shard_name)
+      return absl::FailedPreconditionError(absl::StrCat(segment.path, " belongs to shard '", segment.header.shard_name,
+                                                        "', this is '", options.shard_name, "'"));
+  FULMAR_RETURN_IF_ERROR(CollectSpares(files, options, log));
+
+  FULMAR_ASSIGN_OR_RETURN(const size_t first, FirstToScan(log.segments, applied));
+  const SegmentHeader& start = log.segments[first].header;
+  log.before_index = {start.first_index.value - 1};
+  log.before_term = start.previous_term;
+  for (size_t i = first; i < log.segments.size(); ++i) {
+    const bool open = i + 1 == log.segments.size();
+    FULMAR_RETURN_IF_ERROR(ScanSegment(files, open ? nullptr : &log.segments[i + 1].header, log.segments[i], log));
+  }
+  if (!Holds(log, applied, start.base)) return NotInLog(applied, log);
+  if (log.end.position < state.committed_end || log.end.next_index.value - 1 < state.committed.value)
+    return absl::DataLossError(absl::StrCat(
+        log.segments.back().path, " ends at byte ",
+        kSegmentHeaderBytes + static_cast<uint64_t>(log.end.position.value - log.segments.back().header.base.value),
+        " (position ", log.end.position.value, ", entry ", log.end.next_index.value - 1, "), but entry ",
+        state.committed.value, " ending at position ", state.committed_end.value, " had been committed"));
+
+  // What is read now may lie in the page cache only (kill -9): it must not be applied before it is durable.
+  FULMAR_ASSIGN_OR_RETURN(log.open_file, files.Open(log.segments.back().path, OpenMode::kReadWrite));
+  FULMAR_RETURN_IF_ERROR(log.open_file->Sync());
+  FULMAR_RETURN_IF_ERROR(files.SyncDir(SegmentsDir(options.dir)));
+  return log;
+}
+
+}  // namespace fulmar::log

@@ -1,0 +1,77 @@
+#include "services/log/spare_files.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "services/common/status.h"
+#include "services/log/segment_names.h"
+
+namespace fulmar::log {
+namespace {
+
+// Some milliseconds of writing on an ordinary disk.
+constexpr uint64_t kPieceBytes = 2 << 20;
+
+const std::string& Zeros() {
+  static const std::string& zeros = *new std::string(kPieceBytes, '\0');
+  return zeros;
+}
+
+}  // namespace
+
+void SpareMaker::Start(Done done) {
+  done_ = std::move(done);
+  executor_.Post([self = shared_from_this()] { self->RunPiece(); });
+}
+
+void SpareMaker::RunPiece() {
+  absl::Status status = cancelled_.load(std::memory_order_relaxed) ? absl::CancelledError("stopping") : absl::OkStatus();
+  if (status.ok() && file_ == nullptr) status = Begin();
+  if (status.ok()) status = WritePiece();
+  if (!status.ok() || written_ == file_bytes_) return Finish(std::move(status));
+  executor_.Post([self = shared_from_this()] { self->RunPiece(); });
+}
+
+absl::Status SpareMaker::Begin() {
+  // Asked before, so that a nearly full disk is not filled to the last byte and emptied again on every attempt: the index
+  // writes to the same disk.
+  FULMAR_ASSIGN_OR_RETURN(const uint64_t free, files_.FreeBytes(dir_));
+  const uint64_t wanted = file_bytes_ + file_bytes_ / 8;
+  if (free < wanted)
+    return absl::ResourceExhaustedError(
+        absl::StrCat(SegmentsDir(dir_), " has ", free, " bytes free, the next segment wants ", wanted));
+  FULMAR_ASSIGN_OR_RETURN(file_, files_.Open(UnfinishedSparePath(dir_, number_), common::OpenMode::kCreateOrOpen));
+  return absl::OkStatus();
+}
+
+absl::Status SpareMaker::WritePiece() {
+  const uint64_t size = std::min(kPieceBytes, file_bytes_ - written_);
+  FULMAR_RETURN_IF_ERROR(file_->PWrite(written_, std::string_view(Zeros()).substr(0, size)));
+  FULMAR_RETURN_IF_ERROR(file_->Sync());
+  written_ += size;
+  return absl::OkStatus();
+}
+
+void SpareMaker::Finish(absl::Status status) {
+  const bool created = file_ != nullptr;
+  file_.reset();
+  if (status.ok()) status = files_.Rename(UnfinishedSparePath(dir_, number_), SparePath(dir_, number_));
+  if (status.ok()) status = files_.SyncDir(SegmentsDir(dir_));
+  // What is left of a failure goes away now, or at the next Open().
+  if (!status.ok() && created) (void)files_.Remove(UnfinishedSparePath(dir_, number_));
+  std::exchange(done_, nullptr)(std::move(status));
+}
+
+absl::Status RecycleSegment(common::Files& files, const std::string& dir, LogPosition base, uint64_t spare_number) {
+  FULMAR_RETURN_IF_ERROR(files.Rename(SegmentPath(dir, base), SparePath(dir, spare_number)));
+  return files.SyncDir(SegmentsDir(dir));
+}
+
+absl::Status RemoveSegment(common::Files& files, const std::string& dir, LogPosition base) {
+  const absl::Status removed = files.Remove(SegmentPath(dir, base));
+  if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
+  return files.SyncDir(SegmentsDir(dir));
+}
+
+}  // namespace fulmar::log

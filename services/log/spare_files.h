@@ -1,0 +1,58 @@
+#ifndef FULMAR_LOG_SPARE_FILES_H_
+#define FULMAR_LOG_SPARE_FILES_H_
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "services/common/executor.h"
+#include "services/common/files.h"
+#include "services/common/ids.h"
+
+namespace fulmar::log {
+
+// Prepares one spare segment file: zeros written and synced, a piece at a time, so that reads which wait on the same
+// executor (and the log's own syncs on the same disk) get their turn in between.
+// Lives until its last piece ran: each task holds it.
+class SpareMaker : public std::enable_shared_from_this<SpareMaker> {
+ public:
+  using Done = absl::AnyInvocable<void(absl::Status) &&>;
+
+  // Borrows: files, executor.
+  SpareMaker(common::Files& files, common::Executor& executor, std::string dir, uint64_t number, uint64_t file_bytes)
+      : files_(files), executor_(executor), dir_(std::move(dir)), number_(number), file_bytes_(file_bytes) {}
+
+  // Any thread. `done` runs once on the executor: OK when the file is durable under its name (SparePath).
+  // Errors: ResourceExhausted (not enough space; nothing of the file remains), Cancelled, as Files.
+  void Start(Done done);
+  // Any thread. Ends the work at the next piece.
+  void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
+
+ private:
+  void RunPiece();
+  absl::Status Begin();
+  absl::Status WritePiece();
+  void Finish(absl::Status status);
+
+  common::Files& files_;
+  common::Executor& executor_;
+  const std::string dir_;
+  const uint64_t number_;
+  const uint64_t file_bytes_;
+  std::atomic<bool> cancelled_{false};
+  std::unique_ptr<common::File> file_;
+  uint64_t written_ = 0;
+  Done done_;
+};
+
+// Turns a removed segment into a spare. Durable when it returns OK. Blocking.
+absl::Status RecycleSegment(common::Files& files, const std::string& dir, LogPosition base, uint64_t spare_number);
+// Removes a segment's file durably. A file that is gone already is fine. Blocking.
+absl::Status RemoveSegment(common::Files& files, const std::string& dir, LogPosition base);
+
+}  // namespace fulmar::log
+
+#endif  // FULMAR_LOG_SPARE_FILES_H_
