@@ -25,6 +25,7 @@ enum class RecordType : uint8_t {
   kGroupDefinitionDeleted = 67,
   kClaim = 68,           // a shard leader's term at the offset service
   kProgress = 69,        // a batch of progress of one shard
+  kDefinitionCounters = 70,  // snapshot: next topic id and last version, when their newest record is about to be removed
 };
 
 // When an append counts as done. Weaker modes only answer earlier; delivery always waits for durability and commit.
