@@ -4,9 +4,9 @@
 #include <pthread.h>
 
 #include <cerrno>
+#include <system_error>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "services/common/host_port.h"
 #include "services/common/status.h"
@@ -41,11 +41,14 @@ absl::StatusOr<std::unique_ptr<MetricsServer>> MetricsServer::Start(const std::s
   FULMAR_ASSIGN_OR_RETURN(const HostPort host_port, ParseHostPort(address));
   std::unique_ptr<MetricsServer> self(new MetricsServer(metrics, std::move(health)));
   errno = 0;
-  self->port_ = host_port.port == 0                                               ? self->server_->bind_to_any_port(host_port.host.c_str())
-                : self->server_->bind_to_port(host_port.host.c_str(), host_port.port) ? host_port.port
-                                                                                  : -1;
+  httplib::Server& server = *self->server_;
+  if (host_port.port == 0) {
+    self->port_ = server.bind_to_any_port(host_port.host.c_str());
+  } else if (server.bind_to_port(host_port.host.c_str(), host_port.port)) {
+    self->port_ = host_port.port;
+  }
   if (self->port_ <= 0) {
-    const std::string reason = errno != 0 ? absl::ErrnoToStatus(errno, "").ToString() : "the host is not known";
+    const std::string reason = errno != 0 ? std::generic_category().message(errno) : "the host is not known";
     return absl::UnavailableError(absl::StrCat("cannot listen on ", address, " for metrics: ", reason));
   }
   self->thread_ = std::thread([server = self->server_.get()] {
