@@ -28,8 +28,9 @@ class File {
   // fdatasync. After an error the file's unsynced bytes are lost for good: do not retry.
   virtual absl::Status Sync() = 0;
   virtual absl::Status Truncate(uint64_t size) = 0;
-  // Makes the file `size` bytes long with real zero blocks written (not a hole), and synced, so that later
-  // writes inside neither allocate nor change metadata.
+  // Makes the file `size` bytes of zeros (old content is overwritten too), with real blocks written (not a hole) and
+  // synced, so that later writes inside neither allocate nor change metadata. After an error, which ResourceExhausted
+  // is the usual one of, size and content are undefined and space may be taken: remove the file.
   virtual absl::Status ZeroFill(uint64_t size) = 0;
   virtual absl::StatusOr<uint64_t> Size() const = 0;
   virtual const std::string& path() const = 0;
@@ -42,10 +43,12 @@ class Files {
  public:
   virtual ~Files() = default;
   virtual absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) = 0;
+  // Makes the folders of `dir` that are missing; they are durable on return.
   virtual absl::Status MakeDirs(const std::string& dir) = 0;
   // Names (not paths) of the entries of `dir`, sorted.
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& dir) = 0;
   virtual absl::StatusOr<bool> Exists(const std::string& path) = 0;
+  // A file or an empty folder.
   virtual absl::Status Remove(const std::string& path) = 0;
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
   // Makes creations, removals and renames inside `dir` durable.

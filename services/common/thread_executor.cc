@@ -19,7 +19,11 @@ void NameThisThread(const std::string& name) { pthread_setname_np(pthread_self()
 
 ThreadExecutor::ThreadExecutor(std::string name) : name_(std::move(name)), thread_([this] { Run(); }) {}
 
-ThreadExecutor::~ThreadExecutor() { Stop(); }
+ThreadExecutor::~ThreadExecutor() {
+  Stop();
+  // A poster whose task has run already, and told somebody to destroy us, may not have come back from notify_one().
+  while (wakers_.load(std::memory_order_acquire) > 0) std::this_thread::yield();
+}
 
 void ThreadExecutor::Post(Task task) {
   std::unique_lock lock(mutex_);
@@ -135,8 +139,10 @@ void ThreadExecutor::Sleep(std::unique_lock<std::mutex>& lock) {
 void ThreadExecutor::WakeLocked(std::unique_lock<std::mutex>& lock) {
   if (!sleeping_) return;
   sleeping_ = false;  // the next poster sees that somebody has woken it already
-  lock.unlock();      // the woken thread finds the lock free
+  wakers_.fetch_add(1, std::memory_order_relaxed);
+  lock.unlock();  // the woken thread finds the lock free
   wake_.notify_one();
+  wakers_.fetch_sub(1, std::memory_order_release);
 }
 
 }  // namespace fulmar::common

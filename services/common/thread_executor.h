@@ -1,6 +1,7 @@
 #ifndef FULMAR_COMMON_THREAD_EXECUTOR_H_
 #define FULMAR_COMMON_THREAD_EXECUTOR_H_
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -59,6 +60,7 @@ class ThreadExecutor final : public Executor {
   TimerId last_timer_ = 0;                                         // guarded by mutex_
   bool sleeping_ = false;                                          // guarded by mutex_
   bool stopping_ = false;                                          // guarded by mutex_
+  std::atomic<int> wakers_{0};  // inside notify_one() without the lock; the destructor waits for them
 
   std::mutex join_mutex_;
   std::thread thread_;  // guarded by join_mutex_ after construction; last, so that it starts on a complete object

@@ -218,6 +218,19 @@ TEST(ThreadExecutorTest, WhatADroppedTaskCapturedMayPostAgain) {
   executor.Post([poster = std::make_unique<Poster>(executor)] {});
 }
 
+// The poster may still be inside Post() when its task has made somebody else destroy the executor. Only a sanitizer
+// sees what goes wrong.
+TEST(ThreadExecutorTest, MayBeDestroyedAsSoonAsTheLastTaskHasRun) {
+  for (int i = 0; i < 200; ++i) {
+    auto executor = std::make_unique<ThreadExecutor>("brief");
+    absl::Notification ran;
+    std::thread poster([&executor = *executor, &ran] { executor.Post([&ran] { ran.Notify(); }); });
+    ran.WaitForNotification();
+    executor.reset();
+    poster.join();
+  }
+}
+
 TEST(ThreadExecutorTest, TwoThreadsMayStopIt) {
   ThreadExecutor executor("stop-twice");
   std::thread other([&executor] { executor.Stop(); });
