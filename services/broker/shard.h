@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -13,6 +14,7 @@
 #include "absl/time/time.h"
 #include "services/broker/filter.h"
 #include "services/broker/message_record.h"
+#include "services/broker/shard_metrics.h"
 #include "services/common/bytes.h"
 #include "services/common/clock.h"
 #include "services/common/executor.h"
@@ -121,8 +123,6 @@ struct ShardStatus {
   int64_t topics = 0, groups = 0, queues = 0, parked_receives = 0, in_flight = 0, clients = 0;
 };
 
-// Monotonic counts and sizes for metrics; see shard_metrics.h for names.
-class ShardObserver;
 struct ShardOptions;  // shard_options.h
 
 // One shard of a broker: the log's state machine and every rule of delivery.
@@ -184,6 +184,8 @@ class Shard {
   virtual void DescribeGroup(std::string group, Done<GroupState> done) = 0;
   virtual void ResetGroupOffset(std::string group, std::string topic, ResetOffset reset, DoneStatus done) = 0;
   virtual void Status(Done<ShardStatus> done) = 0;
+  // Lag per group and topic, for metrics; sorted by group, then topic.
+  virtual void CollectLag(Done<std::vector<GroupLag>> done) { std::move(done)(std::vector<GroupLag>()); }
 
   // Refuses new work, answers the parked, flushes progress, drains and syncs; `done` on the shard executor.
   virtual void Stop(absl::AnyInvocable<void() &&> done) = 0;

@@ -1,0 +1,223 @@
+#include "services/broker/auto_create.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "services/broker/records.h"
+#include "services/common/errors.h"
+#include "services/common/log.h"
+
+namespace fulmar::broker {
+namespace {
+
+// What the log's refusal means to a client.
+absl::Status AppendError(const absl::Status& status) {
+  if (absl::IsResourceExhausted(status)) return errors::TooManyRequests(status.message());
+  if (absl::IsDataLoss(status)) return errors::InternalServerError(status.message());
+  return errors::HaNotAvailable(status.message());
+}
+
+absl::Status StoreError(std::string_view what, std::string_view name, const absl::Status& status) {
+  // The store's own word on names and limits reaches the client as it is.
+  if (absl::IsInvalidArgument(status)) return status;
+  return errors::HaNotAvailable(absl::StrCat(what, " '", name, "' cannot be looked up: ", status.message()));
+}
+
+}  // namespace
+
+void AutoCreate::Start() {
+  watch_ = context_.env.definitions.WatchDefinitions(
+      context_.state.definitions_version(), context_.OnShardRepeatedly<index::DefinitionEvent>(
+                                                [this](index::DefinitionEvent event) { OnEvent(std::move(event)); }));
+}
+
+void AutoCreate::Stop(const absl::Status& why) {
+  watch_.reset();
+  for (auto& [name, waiting] : std::exchange(waiting_topics_, {})) {
+    for (UseTopic& use : waiting) std::move(use)(why);
+  }
+  for (auto& [name, waiting] : std::exchange(waiting_groups_, {})) {
+    for (UseGroup& use : waiting) std::move(use)(why);
+  }
+}
+
+void AutoCreate::WithTopic(const std::string& name, UseTopic use) { ResolveTopic(name, Creation::kAsAllowed, std::move(use)); }
+
+void AutoCreate::WithDeadLetterTopic(const std::string& group, UseTopic use) {
+  ResolveTopic(index::DeadLetterTopicOf(group), Creation::kAlways, std::move(use));
+}
+
+void AutoCreate::ResolveTopic(const std::string& name, Creation creation, UseTopic use) {
+  if (Topic* topic = context_.state.FindTopic(name); topic != nullptr) {
+    if (topic->deleting) return std::move(use)(errors::TopicNotFound(absl::StrCat("topic '", name, "' is being deleted")));
+    return std::move(use)(topic);
+  }
+  if (creation == Creation::kAsAllowed) {
+    if (absl::Status status = index::CheckTopicName(name); !status.ok()) return std::move(use)(status);
+  }
+  std::vector<UseTopic>& waiting = waiting_topics_[name];
+  waiting.push_back(std::move(use));
+  if (waiting.size() > 1) return;
+  context_.env.definitions.GetTopic(
+      name, context_.OnShard<absl::StatusOr<index::TopicDefinition>>([this, name, creation](absl::StatusOr<index::TopicDefinition> topic) {
+        OnTopic(name, creation, /*made=*/false, std::move(topic));
+      }));
+}
+
+void AutoCreate::OnTopic(const std::string& name, Creation creation, bool made, absl::StatusOr<index::TopicDefinition> topic) {
+  if (!waiting_topics_.contains(name)) return;  // stopped meanwhile
+  if (absl::IsNotFound(topic.status()) && !made) {
+    if (creation == Creation::kAsAllowed && !context_.options.auto_create_topics) {
+      return AnswerTopic(name, errors::TopicNotFound(absl::StrCat("topic '", name, "' does not exist")));
+    }
+    index::TopicDefinition wanted;
+    wanted.name = name;
+    wanted.queues = name.starts_with(index::kDeadLetterPrefix) ? 1 : context_.options.auto_create_queues;
+    context_.env.definitions.EnsureTopic(
+        std::move(wanted),
+        context_.OnShard<absl::StatusOr<index::TopicDefinition>>([this, name, creation](absl::StatusOr<index::TopicDefinition> ensured) {
+          OnTopic(name, creation, /*made=*/true, std::move(ensured));
+        }));
+    return;
+  }
+  if (!topic.ok()) return AnswerTopic(name, StoreError("topic", name, topic.status()));
+  if (!HeldHere(*topic)) {
+    return AnswerTopic(name, errors::TopicNotFound(absl::StrCat("topic '", name, "' is not on shard '", context_.options.name, "'")));
+  }
+  if (made) FULMAR_LOG(kInfo, "topic_created", {{"topic", name}, {"queues", topic->queues}});
+  Copy(*topic, [this, name](const absl::Status& status) { AnswerTopic(name, status); });
+}
+
+void AutoCreate::AnswerTopic(const std::string& name, const absl::Status& status) {
+  auto it = waiting_topics_.find(name);
+  if (it == waiting_topics_.end()) return;
+  std::vector<UseTopic> waiting = std::move(it->second);
+  waiting_topics_.erase(it);
+  for (UseTopic& use : waiting) {
+    Topic* topic = status.ok() ? context_.state.FindTopic(name) : nullptr;
+    if (topic != nullptr) {
+      std::move(use)(topic);
+    } else {
+      std::move(use)(status.ok() ? errors::TopicNotFound(absl::StrCat("topic '", name, "' was deleted")) : status);
+    }
+  }
+}
+
+void AutoCreate::WithGroup(const std::string& name, UseGroup use) {
+  if (Group* group = context_.state.FindGroup(name); group != nullptr) {
+    if (group->deleting) {
+      return std::move(use)(errors::ConsumerGroupNotFound(absl::StrCat("group '", name, "' is being deleted")));
+    }
+    return std::move(use)(group);
+  }
+  if (absl::Status status = index::CheckGroupName(name); !status.ok()) return std::move(use)(status);
+  std::vector<UseGroup>& waiting = waiting_groups_[name];
+  waiting.push_back(std::move(use));
+  if (waiting.size() > 1) return;
+  context_.env.definitions.GetGroup(
+      name, context_.OnShard<absl::StatusOr<index::GroupDefinition>>(
+                [this, name](absl::StatusOr<index::GroupDefinition> group) { OnGroup(name, /*made=*/false, std::move(group)); }));
+}
+
+void AutoCreate::OnGroup(const std::string& name, bool made, absl::StatusOr<index::GroupDefinition> group) {
+  if (!waiting_groups_.contains(name)) return;
+  if (absl::IsNotFound(group.status()) && !made) {
+    if (!context_.options.auto_create_groups) {
+      return AnswerGroup(name, errors::ConsumerGroupNotFound(absl::StrCat("group '", name, "' does not exist")));
+    }
+    index::GroupDefinition wanted;
+    wanted.name = name;
+    context_.env.definitions.EnsureGroup(
+        std::move(wanted), context_.OnShard<absl::StatusOr<index::GroupDefinition>>(
+                               [this, name](absl::StatusOr<index::GroupDefinition> ensured) { OnGroup(name, /*made=*/true, std::move(ensured)); }));
+    return;
+  }
+  if (!group.ok()) return AnswerGroup(name, StoreError("group", name, group.status()));
+  if (made) FULMAR_LOG(kInfo, "group_created", {{"group", name}});
+  Copy(*group, [this, name](const absl::Status& status) { AnswerGroup(name, status); });
+}
+
+void AutoCreate::AnswerGroup(const std::string& name, const absl::Status& status) {
+  auto it = waiting_groups_.find(name);
+  if (it == waiting_groups_.end()) return;
+  std::vector<UseGroup> waiting = std::move(it->second);
+  waiting_groups_.erase(it);
+  for (UseGroup& use : waiting) {
+    Group* group = status.ok() ? context_.state.FindGroup(name) : nullptr;
+    if (group != nullptr) {
+      std::move(use)(group);
+    } else {
+      std::move(use)(status.ok() ? errors::ConsumerGroupNotFound(absl::StrCat("group '", name, "' was deleted")) : status);
+    }
+  }
+}
+
+void AutoCreate::OnEvent(index::DefinitionEvent event) {
+  if (watch_ == nullptr) return;  // an event of before Stop()
+  switch (event.kind) {
+    case index::DefinitionEvent::kTopic: {
+      const Topic* known = context_.state.FindTopic(event.topic.name);
+      if (!HeldHere(event.topic) || (known != nullptr && known->definition.version >= event.topic.version)) return;
+      return Copy(event.topic, [](const absl::Status&) {});
+    }
+    case index::DefinitionEvent::kTopicDeleted: return DeleteTopic(event.topic);
+    case index::DefinitionEvent::kGroup: {
+      const Group* known = context_.state.FindGroup(event.group.name);
+      if (known != nullptr && known->definition.version >= event.group.version) return;
+      return Copy(event.group, [](const absl::Status&) {});
+    }
+    case index::DefinitionEvent::kGroupDeleted: return DeleteGroup(event.group);
+  }
+}
+
+// From here on nothing is appended to the topic, so that its last message stands before its deletion in the log.
+void AutoCreate::DeleteTopic(const index::TopicDefinition& gone) {
+  Topic* topic = context_.state.FindTopic(gone.name);
+  if (topic == nullptr || topic->definition.topic_id != gone.topic_id || topic->deleting) return;
+  topic->deleting = true;
+  context_.log->Append(log::RecordType::kTopicDeleted, EncodeTopicDeleted({gone.topic_id, gone.version, gone.name}),
+                       log::Durability::kSync, log::AppendClass::kInternal,
+                       [this, gone](const absl::StatusOr<log::RecordPlace>& place) {
+                         if (place.ok()) return;
+                         FULMAR_LOG(kWarn, "topic_deletion_not_logged", {{"topic", gone.name}, {"error", place.status()}});
+                         if (Topic* left = context_.state.FindTopic(gone.name); left != nullptr) left->deleting = false;
+                       });
+}
+
+void AutoCreate::DeleteGroup(const index::GroupDefinition& gone) {
+  Group* group = context_.state.FindGroup(gone.name);
+  // A group that was made again has a higher version than the deletion.
+  if (group == nullptr || group->definition.version > gone.version || group->deleting) return;
+  group->deleting = true;
+  context_.log->Append(log::RecordType::kGroupDeleted, EncodeGroupDeleted({gone.version, gone.name}), log::Durability::kSync,
+                       log::AppendClass::kInternal, [this, gone](const absl::StatusOr<log::RecordPlace>& place) {
+                         if (place.ok()) return;
+                         FULMAR_LOG(kWarn, "group_deletion_not_logged", {{"group", gone.name}, {"error", place.status()}});
+                         if (Group* left = context_.state.FindGroup(gone.name); left != nullptr) left->deleting = false;
+                       });
+}
+
+void AutoCreate::Copy(const index::TopicDefinition& topic, absl::AnyInvocable<void(absl::Status) &&> done) {
+  const Topic* known = context_.state.FindTopic(topic.name);
+  if (known != nullptr && known->definition == topic && !known->deleting) return std::move(done)(absl::OkStatus());
+  context_.log->Append(log::RecordType::kTopicCopy, EncodeTopicCopy(topic), log::Durability::kSync, log::AppendClass::kInternal,
+                       [done = std::move(done)](const absl::StatusOr<log::RecordPlace>& place) mutable {
+                         std::move(done)(place.ok() ? absl::OkStatus() : AppendError(place.status()));
+                       });
+}
+
+void AutoCreate::Copy(const index::GroupDefinition& group, absl::AnyInvocable<void(absl::Status) &&> done) {
+  const Group* known = context_.state.FindGroup(group.name);
+  if (known != nullptr && known->definition == group && !known->deleting) return std::move(done)(absl::OkStatus());
+  context_.log->Append(log::RecordType::kGroupCopy, EncodeGroupCopy(group), log::Durability::kSync, log::AppendClass::kInternal,
+                       [done = std::move(done)](const absl::StatusOr<log::RecordPlace>& place) mutable {
+                         std::move(done)(place.ok() ? absl::OkStatus() : AppendError(place.status()));
+                       });
+}
+
+bool AutoCreate::HeldHere(const index::TopicDefinition& topic) const {
+  return topic.shards.empty() || std::find(topic.shards.begin(), topic.shards.end(), context_.options.name) != topic.shards.end();
+}
+
+}  // namespace fulmar::broker

@@ -1,0 +1,369 @@
+#include "services/broker/delivery.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "services/common/errors.h"
+#include "services/common/log.h"
+#include "services/common/status.h"
+
+namespace fulmar::broker {
+
+Delivery::Delivery(ShardContext& context, Consumers& consumers, AutoCreate& definitions, ClientTable& clients,
+                   ProgressFlusher& progress, RetryTimes& retry)
+    : context_(context),
+      consumers_(consumers),
+      definitions_(definitions),
+      clients_(clients),
+      progress_(progress),
+      retry_(retry),
+      parked_(context, [this](WaitingReceive& receive) { OnDeadline(receive); }) {}
+
+// ---- arrival and end
+
+void Delivery::Receive(ReceiveId id, ReceiveCommand command, Done<std::vector<Delivered>> done) {
+  const ShardOptions& options = context_.options;
+  if (parked_.size() >= options.max_parked_receives) {
+    return Refuse(std::move(done), errors::TooManyRequests(absl::StrCat(parked_.size(), " receives are parked here, which is the limit")));
+  }
+  if (command.auto_renew) command.invisible_duration = options.auto_renew_invisible;
+  if (command.invisible_duration < options.min_invisible && !command.auto_renew) {
+    return Refuse(std::move(done), errors::IllegalInvisibleTime(absl::StrCat(
+                                       "the invisibleTime is too small: ", absl::FormatDuration(command.invisible_duration),
+                                       ", at least ", absl::FormatDuration(options.min_invisible))));
+  }
+  if (command.invisible_duration > options.max_invisible && !command.auto_renew) {
+    return Refuse(std::move(done), errors::IllegalInvisibleTime(absl::StrCat(
+                                       "the invisibleTime is too large: ", absl::FormatDuration(command.invisible_duration),
+                                       ", at most ", absl::FormatDuration(options.max_invisible))));
+  }
+  command.max_messages = std::clamp(command.max_messages, 1, options.max_batch);
+  command.wait = std::clamp(command.wait, absl::ZeroDuration(), options.max_wait);
+
+  auto receive = std::make_unique<WaitingReceive>();
+  const int64_t now_ms = context_.NowMs();
+  receive->id = id;
+  receive->client = clients_.Touch(command.client, now_ms);
+  // The clock's millisecond is cut off: one more, so that no poll ends before its time.
+  const int64_t wait_ms = absl::ToInt64Milliseconds(command.wait);
+  receive->deadline_ms = now_ms + wait_ms + (wait_ms > 0 ? 1 : 0);
+  receive->command = std::move(command);
+  receive->done = std::move(done);
+
+  const std::string& topic = receive->command.topic;
+  if (Topic* known = context_.state.FindTopic(topic); known != nullptr && !known->deleting) {
+    Group* group = context_.state.FindGroup(receive->command.group);
+    if (group != nullptr && !group->deleting) return Start(std::move(receive), group->definition.name, *known);
+  }
+  const std::string topic_name = topic, group_name = receive->command.group;
+  definitions_.WithGroup(group_name, [this, topic_name, receive = std::move(receive)](absl::StatusOr<Group*> group) mutable {
+    if (!group.ok()) return Refuse(std::move(receive->done), group.status());
+    const std::string name = (*group)->definition.name;
+    definitions_.WithTopic(topic_name, [this, name, receive = std::move(receive)](absl::StatusOr<Topic*> found) mutable {
+      if (!found.ok()) return Refuse(std::move(receive->done), found.status());
+      Start(std::move(receive), name, **found);
+    });
+  });
+}
+
+void Delivery::Start(std::unique_ptr<WaitingReceive> receive, const std::string& group_name, Topic& topic) {
+  Group* group = context_.state.FindGroup(group_name);
+  if (group == nullptr || group->deleting) {
+    return Refuse(std::move(receive->done), errors::ConsumerGroupNotFound(absl::StrCat("group '", group_name, "' was deleted")));
+  }
+  Subscription& subscription = consumers_.Ensure(*group, topic);
+  clients_.JoinGroup(receive->client, group_name);
+  for (auto& queue : subscription.queues) {
+    if (queue->kept && queue->sequence == 0) progress_.MarkChanged(*queue);  // "latest" must stay where it was on this day
+  }
+  receive->subscription = subscription.id;
+  WaitingReceive& parked = parked_.Add(std::move(receive));
+  subscription.waiting.push_back(parked.id);
+  // Those who wait longer were served when there was something.
+  if (subscription.waiting.size() == 1) {
+    Serve(subscription);
+  } else {
+    Wake(subscription);
+  }
+}
+
+void Delivery::Refuse(Done<std::vector<Delivered>> done, absl::Status why) {
+  // Bounded like what is parked: those who come on top have nothing to gain from polling fast.
+  if (delayed_errors_ >= context_.options.max_parked_receives) return std::move(done)(std::move(why));
+  ++delayed_errors_;
+  context_.After(context_.options.error_delay, [this, done = std::move(done), why = std::move(why)]() mutable {
+    --delayed_errors_;
+    std::move(done)(std::move(why));
+  });
+}
+
+void Delivery::OnDeadline(WaitingReceive& receive) {
+  if (receive.pending_reads > 0) return;  // its messages are taken: they come with the last body
+  if (Subscription* subscription = consumers_.Find(receive.subscription); subscription != nullptr) {
+    std::erase(subscription->waiting, receive.id);
+  }
+  const std::unique_ptr<WaitingReceive> over = parked_.Remove(receive.id);
+  Release(*over);
+  std::move(over->done)(errors::MessageNotFound("no new message"));
+}
+
+void Delivery::Cancel(ReceiveId id) { EndAll({id}, absl::CancelledError("the call has ended")); }
+
+void Delivery::EndAll(const std::vector<ReceiveId>& ids, const absl::Status& why) {
+  for (const ReceiveId id : ids) {
+    const std::unique_ptr<WaitingReceive> receive = parked_.Remove(id);
+    if (receive == nullptr) continue;
+    if (Subscription* subscription = consumers_.Find(receive->subscription); subscription != nullptr) {
+      std::erase(subscription->waiting, id);
+    }
+    Release(*receive);
+    if (absl::IsCancelled(why) || absl::IsNotFound(why)) {
+      std::move(receive->done)(why);
+    } else {
+      Refuse(std::move(receive->done), why);
+    }
+  }
+}
+
+// What was taken for a receive that will not be answered with it: open again at once.
+void Delivery::Release(WaitingReceive& receive) {
+  if (receive.taken.empty()) return;
+  Subscription* subscription = consumers_.Find(receive.subscription);
+  if (subscription == nullptr) return;
+  const int64_t now_ms = context_.NowMs();
+  for (const TakenMessage& taken : receive.taken) {
+    if (taken.queue->progress.IsHeld(taken.offset, taken.hold)) taken.queue->progress.Release(taken.offset, now_ms, now_ms);
+  }
+  receive.taken.clear();
+  Wake(*subscription);
+}
+
+// ---- waking
+
+void Delivery::Wake(Subscription& subscription) {
+  if (subscription.waiting.empty() || subscription.scheduled) return;
+  subscription.scheduled = true;
+  woken_.push_back(subscription.id);
+  if (run_posted_) return;
+  run_posted_ = true;
+  context_.Post([this] { RunWoken(); });
+}
+
+void Delivery::WakeTopic(uint32_t topic_id) {
+  consumers_.ForEachOfTopic(topic_id, [this](Subscription& subscription) { Wake(subscription); });
+}
+
+void Delivery::WakeGroup(std::string_view group) {
+  consumers_.ForEachOfGroup(group, [this](Subscription& subscription) { Wake(subscription); });
+}
+
+void Delivery::RunWoken() {
+  run_posted_ = false;
+  std::deque<uint64_t> now = std::exchange(woken_, {});
+  for (const uint64_t id : now) {
+    Subscription* subscription = consumers_.Find(id);
+    if (subscription == nullptr) continue;
+    subscription->scheduled = false;
+    Serve(*subscription);
+  }
+}
+
+// ---- one pass
+
+void Delivery::Serve(Subscription& subscription) {
+  int32_t budget = context_.options.scan_budget;
+  while (!subscription.waiting.empty()) {
+    WaitingReceive* receive = parked_.Find(subscription.waiting.front());
+    FULMAR_CHECK(receive != nullptr);
+    const Pass pass = Fill(subscription, *receive, budget);
+    if (pass == Pass::kOutOfBudget) return Wake(subscription);
+    if (pass == Pass::kNothing) break;
+    subscription.waiting.pop_front();
+    StartReads(*receive);
+  }
+  // A receive that does not want to wait is answered by its first pass.
+  const int64_t now_ms = context_.NowMs();
+  while (!subscription.waiting.empty()) {
+    WaitingReceive* receive = parked_.Find(subscription.waiting.front());
+    if (receive->deadline_ms > now_ms || receive->command.wait > absl::ZeroDuration()) break;
+    OnDeadline(*receive);
+  }
+}
+
+Delivery::Pass Delivery::Fill(Subscription& subscription, WaitingReceive& receive, int32_t& budget) {
+  const size_t wanted = static_cast<size_t>(receive.command.max_messages);
+  const size_t queues = subscription.queues.size();
+  if (queues == 0) return Pass::kNothing;
+  int64_t room = context_.options.max_in_flight_per_group - consumers_.FlightsOf(subscription.group_name());
+  uint64_t bytes = 0;
+  const size_t first = subscription.rotation % queues;
+  const auto full = [&] { return receive.taken.size() >= wanted || bytes >= context_.options.max_batch_bytes; };
+  for (size_t i = 0; i < queues && !full(); ++i) {
+    SubscribedQueue& queue = *subscription.queues[(first + i) % queues];
+    for (std::optional<int64_t> due; !full() && budget > 0 && (due = queue.progress.NextReady());) {
+      --budget;
+      Take(queue, *due, receive, bytes);
+    }
+    for (std::optional<int64_t> open; !full() && budget > 0 && room > 0 && (open = queue.progress.NextNew(queue.queue.counters.next));) {
+      --budget;
+      if (Take(queue, *open, receive, bytes)) --room;
+    }
+    if (budget <= 0) break;
+  }
+  ++subscription.rotation;
+  if (!receive.taken.empty()) return Pass::kTook;
+  return budget <= 0 ? Pass::kOutOfBudget : Pass::kNothing;
+}
+
+// True when `offset` is held for `receive` now; otherwise it is done for this group.
+bool Delivery::Take(SubscribedQueue& queue, int64_t offset, WaitingReceive& receive, uint64_t& bytes) {
+  const index::QueueEntry* entry = consumers_.Entry(queue, offset);
+  if (entry == nullptr) {  // retention was faster
+    context_.observer().OnLost(queue.subscription.topic_name(), queue.subscription.group_name(), 1);
+    Skip(queue, offset);
+    return false;
+  }
+  const Filter& filter = receive.command.filter;
+  if (!filter.takes_all() && !filter.MayMatch(entry->tag_hash)) {
+    Skip(queue, offset);
+    return false;
+  }
+  TakenMessage taken{.queue = &queue, .offset = offset};
+  if (std::optional<common::SharedBytes> body = context_.log->TryRead(entry->position)) taken.body = *std::move(body);
+  if (!filter.takes_all() && !taken.body.empty()) {  // without a body the exact test comes after its reading
+    const absl::StatusOr<MessageView> message = ParseMessageRecord(taken.body.view());
+    if (message.ok() && !filter.Matches(*message)) {
+      Skip(queue, offset);
+      return false;
+    }
+  }
+  bytes += entry->length;
+  taken.hold = queue.progress.Hold(offset);
+  receive.taken.push_back(std::move(taken));
+  return true;
+}
+
+void Delivery::Skip(SubscribedQueue& queue, int64_t offset) {
+  queue.progress.MarkDone(offset);
+  progress_.MarkChanged(queue);
+}
+
+// ---- bodies
+
+void Delivery::StartReads(WaitingReceive& receive) {
+  for (size_t i = 0; i < receive.taken.size(); ++i) {
+    TakenMessage& taken = receive.taken[i];
+    if (!taken.body.empty()) continue;
+    const index::QueueEntry* entry = consumers_.Entry(*taken.queue, taken.offset);
+    if (entry == nullptr) {
+      taken.read = absl::NotFoundError("removed by retention");
+      continue;
+    }
+    ++receive.pending_reads;
+    context_.log->Read(entry->position, entry->length, [this, id = receive.id, i](absl::StatusOr<common::SharedBytes> body) {
+      OnRead(id, i, std::move(body));
+    });
+  }
+  if (receive.pending_reads == 0) Finish(receive);
+}
+
+void Delivery::OnRead(ReceiveId id, size_t i, absl::StatusOr<common::SharedBytes> body) {
+  WaitingReceive* receive = parked_.Find(id);
+  if (receive == nullptr) return;  // cancelled: everything was released
+  TakenMessage& taken = receive->taken[i];
+  if (body.ok()) {
+    taken.body = *std::move(body);
+  } else {
+    taken.read = body.status();
+  }
+  if (--receive->pending_reads == 0) Finish(*receive);
+}
+
+// ---- the answer
+
+void Delivery::Finish(WaitingReceive& receive) {
+  Subscription* subscription = consumers_.Find(receive.subscription);
+  FULMAR_CHECK(subscription != nullptr);  // else EndAll() would have removed the receive
+  const int64_t now_ms = context_.NowMs();
+  std::vector<Delivered> out;
+  out.reserve(receive.taken.size());
+  uint64_t bytes = 0, redelivered = 0;
+  for (const TakenMessage& taken : receive.taken) {
+    if (!taken.queue->progress.IsHeld(taken.offset, taken.hold)) continue;  // acknowledged or reset while its body was read
+    const size_t before = out.size();
+    Deliver(taken, receive, now_ms, out);
+    if (out.size() == before) continue;
+    bytes += out.back().record.size();
+    if (out.back().attempt > 1) ++redelivered;
+  }
+  receive.taken.clear();
+  if (out.empty()) {
+    if (receive.deadline_ms <= now_ms && receive.command.wait > absl::ZeroDuration()) return OnDeadline(receive);
+    subscription->waiting.push_front(receive.id);  // it keeps its place
+    return Wake(*subscription);
+  }
+  const std::unique_ptr<WaitingReceive> answered = parked_.Remove(receive.id);
+  clients_.Touch(answered->command.client, now_ms);
+  context_.observer().OnDelivered(subscription->topic_name(), subscription->group_name(), out.size(), bytes, redelivered);
+  std::move(answered->done)(std::move(out));
+}
+
+void Delivery::Deliver(const TakenMessage& taken, const WaitingReceive& receive, int64_t now_ms, std::vector<Delivered>& out) {
+  SubscribedQueue& queue = *taken.queue;
+  if (!taken.read.ok()) {
+    if (absl::IsNotFound(taken.read)) {
+      context_.observer().OnLost(queue.subscription.topic_name(), queue.subscription.group_name(), 1);
+      return Skip(queue, taken.offset);
+    }
+    return Quarantine(taken, now_ms, taken.read);
+  }
+  const absl::StatusOr<MessageView> message = ParseMessageRecord(taken.body.view());
+  if (!message.ok()) return Quarantine(taken, now_ms, message.status());
+  if (message->topic_id != queue.queue.id.topic_id || message->queue != queue.queue.id.queue || message->offset != taken.offset) {
+    return Quarantine(taken, now_ms, absl::DataLossError(absl::StrCat("found offset ", message->offset, " of queue ", message->queue)));
+  }
+  if (!receive.command.filter.takes_all() && !receive.command.filter.Matches(*message)) return Skip(queue, taken.offset);
+
+  const uint32_t serial = context_.NextSerial();
+  const int64_t until_ms = now_ms + absl::ToInt64Milliseconds(receive.command.invisible_duration);
+  const Flight& flight = queue.progress.Deliver(taken.offset, {.now_ms = now_ms,
+                                                               .until_ms = until_ms,
+                                                               .client = receive.client,
+                                                               .serial = serial,
+                                                               .auto_renew = receive.command.auto_renew});
+  progress_.MarkChanged(queue);
+  retry_.Arm(queue);
+  Delivered& delivered = out.emplace_back();
+  delivered.record = taken.body;
+  delivered.queue = queue.queue.id.queue;
+  delivered.offset = taken.offset;
+  delivered.attempt = flight.attempt;
+  delivered.invisible_duration = receive.command.invisible_duration;
+  delivered.receipt_handle = EncodeHandle({.shard = context_.options.name,
+                                           .topic_id = queue.queue.id.topic_id,
+                                           .queue = queue.queue.id.queue,
+                                           .offset = taken.offset,
+                                           .attempt = flight.attempt,
+                                           .term = context_.term,
+                                           .serial = serial},
+                                          *context_.state.newest_key(), queue.subscription.group_name(), queue.subscription.topic_name());
+}
+
+// Never delivered as garbage and never forgotten: it stays in the lag, and is tried again now and then (a replica may have mended it).
+void Delivery::Quarantine(const TakenMessage& taken, int64_t now_ms, const absl::Status& why) {
+  SubscribedQueue& queue = *taken.queue;
+  queue.progress.Release(taken.offset, now_ms, now_ms + absl::ToInt64Milliseconds(context_.options.unreadable_retry),
+                         GroupQueue::OldHandle::kKeep);
+  retry_.Arm(queue);
+  context_.observer().OnUnreadable();
+  FULMAR_LOG_EVERY(absl::Seconds(1), kError, "message_unreadable",
+                   {{"shard", context_.options.name},
+                    {"topic", queue.subscription.topic_name()},
+                    {"queue", queue.queue.id.queue},
+                    {"offset", taken.offset},
+                    {"error", why}});
+}
+
+}  // namespace fulmar::broker

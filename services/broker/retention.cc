@@ -1,0 +1,103 @@
+#include "services/broker/retention.h"
+
+#include <utility>
+
+#include "services/common/log.h"
+
+namespace fulmar::broker {
+namespace {
+
+constexpr absl::Duration kSoon = absl::Seconds(1);
+
+}  // namespace
+
+void Retention::Start() {
+  running_ = true;
+  append_failed_ = false;
+  appending_ = 0;
+  Arm(context_.options.retention_check_interval);
+}
+
+void Retention::Stop() {
+  running_ = false;
+  if (timer_ != 0) context_.env.shard.Cancel(std::exchange(timer_, 0));
+}
+
+void Retention::Arm(absl::Duration delay) {
+  if (timer_ != 0) return;
+  timer_ = context_.After(delay, [this] {
+    timer_ = 0;
+    if (running_) Check();
+  });
+}
+
+LogPosition Retention::DoomedEnd() const {
+  const std::vector<log::SegmentInfo> segments = context_.log->Segments();
+  const ShardOptions& options = context_.options;
+  const absl::Time oldest = context_.env.clock.Now() - options.retention_time;
+  uint64_t bytes = 0;
+  for (const log::SegmentInfo& segment : segments) bytes += segment.file_bytes;
+  LogPosition end = segments.empty() ? LogPosition{} : segments.front().base;
+  for (const log::SegmentInfo& segment : segments) {
+    const bool too_old = segment.last_entry_time < oldest;
+    const bool too_much = options.retention_bytes > 0 && bytes > options.retention_bytes;
+    if (!segment.sealed || (!too_old && !too_much)) break;
+    bytes -= segment.file_bytes;
+    end = segment.end;
+  }
+  return end;
+}
+
+void Retention::Check() {
+  Arm(context_.options.retention_check_interval);
+  context_.state.DropIdleRings();
+  if (appending_ > 0) return;
+  const LogPosition end = DoomedEnd();
+  if (end <= context_.log->Stats().begin) return;
+  if (index::ReadDurableApplied(context_.env.kv).position < end) {
+    context_.env.kv.FlushAsync();
+    if (timer_ != 0) context_.env.shard.Cancel(std::exchange(timer_, 0));
+    return Arm(std::min(kSoon, context_.options.retention_check_interval));
+  }
+  AppendSnapshots(end);
+}
+
+void Retention::AppendSnapshots(LogPosition end) {
+  auto records = context_.state.SnapshotsBelow(end, [this](const ShardState::ProgressId& id, uint64_t sequence) {
+    Subscription* subscription = consumers_.Find(id.first, id.second.topic_id);
+    if (subscription == nullptr || static_cast<size_t>(id.second.queue) >= subscription->queues.size()) return false;
+    return subscription->queues[static_cast<size_t>(id.second.queue)]->confirmed >= sequence;
+  });
+  if (records.empty()) {
+    FULMAR_LOG(kInfo, "retention_removes_segments", {{"shard", context_.options.name}, {"below", end.value}});
+    Trim(end);
+    context_.log->RemoveSegmentsBelow(end);
+    return;
+  }
+  appending_ = static_cast<int64_t>(records.size());
+  append_failed_ = false;
+  for (auto& [type, body] : records) {
+    context_.log->Append(type, std::move(body), log::Durability::kSync, log::AppendClass::kInternal,
+                         [this, end](const absl::StatusOr<log::RecordPlace>& place) {
+                           if (!place.ok()) append_failed_ = true;
+                           if (--appending_ > 0 || !running_) return;
+                           // Looks again: nothing is left below unless something failed, which the next check repeats.
+                           if (!append_failed_) AppendSnapshots(end);
+                         });
+  }
+}
+
+void Retention::Trim(LogPosition begin) {
+  context_.state.Trim(begin, [this](Queue& queue) {
+    consumers_.ForEachOfTopic(queue.id.topic_id, [&](Subscription& subscription) {
+      if (static_cast<size_t>(queue.id.queue) >= subscription.queues.size()) return;
+      SubscribedQueue& subscribed = *subscription.queues[static_cast<size_t>(queue.id.queue)];
+      const int64_t lost = subscribed.progress.MoveUp(queue.counters.min);
+      if (lost == 0) return;
+      context_.observer().OnLost(subscription.topic_name(), subscription.group_name(), static_cast<uint64_t>(lost));
+      progress_.MarkChanged(subscribed);
+    });
+  });
+}
+
+}  // namespace fulmar::broker

@@ -1,0 +1,46 @@
+#ifndef FULMAR_BROKER_RETENTION_H_
+#define FULMAR_BROKER_RETENTION_H_
+
+#include <cstdint>
+
+#include "absl/functional/any_invocable.h"
+#include "services/broker/consumers.h"
+#include "services/broker/progress_flusher.h"
+#include "services/broker/shard_context.h"
+
+namespace fulmar::broker {
+
+// Removes whole segments that are older than the retention time or beyond the size. Whatever lives only there (definitions, the key of
+// receipt handles, the counters of queues without newer messages, progress that the offset service lacks) is appended again first, and
+// nothing goes before the index has durably applied it: so the segments that remain always rebuild the same index.
+//
+//   doomed segments? ─► index durable beyond them? ─► append again what lives only there ─► trim the index, remove the segments
+//                        no: flush, look again soon      refused: at the next check
+class Retention {
+ public:
+  Retention(ShardContext& context, Consumers& consumers, ProgressFlusher& progress)
+      : context_(context), consumers_(consumers), progress_(progress) {}
+
+  void Start();
+  void Stop();
+  // What the segments up to here held is gone: moves the minimum offsets and the groups up.
+  void Trim(LogPosition begin);
+
+ private:
+  void Arm(absl::Duration delay);
+  void Check();
+  LogPosition DoomedEnd() const;
+  void AppendSnapshots(LogPosition end);
+
+  ShardContext& context_;
+  Consumers& consumers_;
+  ProgressFlusher& progress_;
+  common::Executor::TimerId timer_ = 0;
+  bool running_ = false;
+  int64_t appending_ = 0;
+  bool append_failed_ = false;
+};
+
+}  // namespace fulmar::broker
+
+#endif  // FULMAR_BROKER_RETENTION_H_

@@ -1,0 +1,119 @@
+#include "services/broker/sender.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "services/common/errors.h"
+#include "services/common/log.h"
+
+namespace fulmar::broker {
+namespace {
+
+constexpr uint8_t kNormalMessage = 1;  // MessageType NORMAL of the protocol
+
+absl::Status ClientError(const absl::Status& status) {
+  if (absl::IsResourceExhausted(status)) return errors::TooManyRequests(status.message());
+  if (absl::IsDataLoss(status)) return errors::InternalServerError(absl::StrCat("the storage of this shard failed: ", status.message()));
+  return errors::HaNotAvailable(status.message());
+}
+
+}  // namespace
+
+// The answers of one SendMessage; the last one answers the call.
+struct Sender::Batch {
+  std::vector<SendOutcome> outcomes;
+  size_t open = 0;
+  uint64_t bytes = 0;
+  std::string topic;
+  Done<std::vector<SendOutcome>> done;
+
+  void Settle(ShardContext& context) {
+    if (--open > 0) return;
+    const auto stored = static_cast<uint64_t>(
+        std::count_if(outcomes.begin(), outcomes.end(), [](const SendOutcome& outcome) { return outcome.status.ok(); }));
+    if (stored > 0) context.observer().OnStored(topic, stored, bytes);
+    if (stored < outcomes.size()) context.observer().OnSendRefused(outcomes.size() - stored);
+    const absl::Status& first = outcomes.front().status;
+    const bool all_alike = stored == 0 && std::all_of(outcomes.begin(), outcomes.end(), [&first](const SendOutcome& outcome) {
+                             return outcome.status == first;
+                           });
+    if (all_alike) {
+      std::move(done)(first);
+    } else {
+      std::move(done)(std::move(outcomes));
+    }
+  }
+};
+
+void Sender::Send(SendCommand command, Done<std::vector<SendOutcome>> done) {
+  clients_.Touch(command.client, context_.NowMs());
+  if (command.messages.empty()) return std::move(done)(errors::MessageCorrupted("no message to send"));
+  // Never stored as something they are not.
+  if (command.type != kNormalMessage) {
+    return std::move(done)(errors::NotImplemented(absl::StrCat("messages of type ", static_cast<int>(command.type), " cannot be sent yet")));
+  }
+  if (Topic* topic = context_.state.FindTopic(command.topic); topic != nullptr && !topic->deleting) {
+    return SendTo(*topic, std::move(command), std::move(done));
+  }
+  const std::string name = command.topic;
+  definitions_.WithTopic(name, [this, command = std::move(command), done = std::move(done)](absl::StatusOr<Topic*> topic) mutable {
+    if (!topic.ok()) return std::move(done)(topic.status());
+    SendTo(**topic, std::move(command), std::move(done));
+  });
+}
+
+void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutcome>> done) {
+  if (topic.definition.type != index::TopicType::kNormal && topic.definition.type != index::TopicType::kMixed) {
+    return std::move(done)(
+        errors::MessagePropertyConflict(absl::StrCat("topic '", command.topic, "' does not take normal messages")));
+  }
+  auto batch = std::make_shared<Batch>();
+  batch->outcomes.resize(command.messages.size());
+  batch->open = command.messages.size();
+  batch->done = std::move(done);
+  batch->topic = std::move(command.topic);
+  for (size_t i = 0; i < command.messages.size(); ++i) {
+    NewMessage& message = command.messages[i];
+    batch->outcomes[i].message_id = std::move(message.message_id);
+    batch->bytes += message.record.size();
+  }
+  for (size_t i = 0; i < command.messages.size(); ++i) {
+    Append(context_, topic, std::move(command.messages[i].record), topic.definition.durability,
+           [this, batch, i](const absl::StatusOr<Placed>& placed) {
+             SendOutcome& outcome = batch->outcomes[i];
+             if (placed.ok()) {
+               outcome.queue = placed->queue;
+               outcome.offset = placed->offset;
+             } else {
+               outcome.status = placed.status();
+             }
+             batch->Settle(context_);
+           });
+  }
+}
+
+void Sender::Append(ShardContext& context, Topic& topic, std::string record, log::Durability durability,
+                    absl::AnyInvocable<void(absl::StatusOr<Placed>) &&> done) {
+  // Asked first, because an offset that is given must be used: what the log accepts now fails later only with the leadership.
+  if (absl::Status status = context.log->CanAppend(record.size(), log::AppendClass::kUser); !status.ok()) {
+    return std::move(done)(ClientError(status));
+  }
+  Queue& queue = *topic.queues[topic.next_queue++ % topic.queues.size()];
+  const Placed placed{queue.id.queue, queue.projected++};
+  context.last_store_ms = std::max(context.last_store_ms, absl::ToUnixMillis(context.env.clock.Now()));
+  PlaceMessage(record, queue.id.topic_id, placed.queue, placed.offset, context.last_store_ms);
+  ++topic.messages_in;
+  topic.bytes_in += record.size();
+  context.log->Append(log::RecordType::kMessage, std::move(record), durability, log::AppendClass::kUser,
+                      [placed, done = std::move(done)](const absl::StatusOr<log::RecordPlace>& place) mutable {
+                        if (place.ok()) {
+                          std::move(done)(placed);
+                        } else {
+                          std::move(done)(ClientError(place.status()));
+                        }
+                      });
+}
+
+}  // namespace fulmar::broker
