@@ -1,11 +1,22 @@
 # The broker's edge, included by CMakeLists.txt here: from the bytes of the protocol to the shard and back.
-fulmar_library(fulmar_broker_edge
+
+# Without gRPC.
+fulmar_library(fulmar_broker_bytes
   SRCS
     body_digest.cc
     data_plane.cc
     message_convert.cc
     message_rules.cc
+    shard_routes.cc
     wire_reader.cc
     wire_replies.cc
     wire_walk.cc
   DEPS fulmar_broker fulmar_index fulmar_v2 fulmar::openssl z)
+
+fulmar_library(fulmar_broker_edge
+  SRCS
+    hot_calls_handler.cc
+    messaging_handler.cc
+    pull_reply_handler.cc
+    route_convert.cc
+  DEPS fulmar_broker_bytes fulmar_v2_edge fulmar_grpc_server fulmar_protos)

@@ -12,8 +12,8 @@ namespace fulmar::broker {
 namespace {
 
 enum MessageType : uint8_t { kNormal = 1, kFifo = 2, kDelay = 3, kTransaction = 4, kLite = 5, kPriority = 6 };  // v2 numbers
-enum DigestType : uint8_t { kMd5 = 2 };
-enum Encoding : uint8_t { kIdentity = 1 };
+constexpr int32_t kMd5 = 2;       // v2 DigestType
+constexpr int32_t kIdentity = 1;  // v2 Encoding
 
 // Bodies up to this size are copied behind the head: one piece costs less in the transport than two.
 constexpr size_t kInlineBodyBytes = 4096;
@@ -82,7 +82,7 @@ void AppendStaticSystem(const wire::MessageFields& message, uint8_t type, std::s
     write.Number(1, kMd5);
     write.Bytes(2, md5);
   });
-  write.Number(5, message.encoding == 0 ? int32_t{kIdentity} : message.encoding);
+  write.Number(5, message.encoding == 0 ? kIdentity : message.encoding);
   write.Number(6, type);
   write.Time(7, born.seconds, born.nanos);
   write.BytesIfSet(8, message.born_host);
