@@ -4,7 +4,8 @@
 // report a race on everything that they guard. The linker (--wrap, cmake/TsanAbsl.cmake) leads the calls of our own code through
 // the functions below, which add the missing edges: released by the one thread, acquired by the other.
 //
-// A waiter's condition is evaluated by whichever thread unlocks, after our release edge; what it reads there is ignored.
+// A waiter's condition is evaluated inside these calls, by the waiter before our edge or by the thread that unlocks after it; what
+// is read there is ignored.
 #include <sanitizer/tsan_interface.h>
 
 #include "absl/synchronization/mutex.h"
@@ -26,25 +27,22 @@ using absl::Notification;
 using absl::ReleasableMutexLock;
 using absl::Time;
 
-// Around a call that gives up the mutex and, for the waiting calls, holds it again afterwards.
+class IgnoreReads {
+ public:
+  IgnoreReads() { AnnotateIgnoreReadsBegin(__FILE__, __LINE__); }
+  ~IgnoreReads() { AnnotateIgnoreReadsEnd(__FILE__, __LINE__); }
+};
+
+// Around a call that gives up the mutex.
 class GiveUp {
  public:
-  explicit GiveUp(void* sync) {
-    __tsan_release(sync);
-    AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
-  }
-  ~GiveUp() { AnnotateIgnoreReadsEnd(__FILE__, __LINE__); }
-};
-
-class GiveUpAndRetake : public GiveUp {
- public:
-  explicit GiveUpAndRetake(void* sync) : GiveUp(sync), sync_(sync) {}
-  ~GiveUpAndRetake() { __tsan_acquire(sync_); }
+  explicit GiveUp(void* sync) { __tsan_release(sync); }
 
  private:
-  void* const sync_;
+  IgnoreReads ignore_;
 };
 
+// Around a call that takes it.
 class Take {
  public:
   explicit Take(void* sync) : sync_(sync) {}
@@ -52,6 +50,16 @@ class Take {
 
  private:
   void* const sync_;
+  IgnoreReads ignore_;
+};
+
+// Around a call that gives it up and takes it again: all that wait.
+class GiveUpAndRetake {
+ public:
+  explicit GiveUpAndRetake(void* sync) : take_((__tsan_release(sync), sync)) {}
+
+ private:
+  Take take_;
 };
 
 }  // namespace
