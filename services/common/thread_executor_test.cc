@@ -193,12 +193,12 @@ TEST(ThreadExecutorTest, WhatATaskCapturedIsDestroyedOnTheThread) {
     ~Probe() { on_thread = executor.IsCurrent(); }
   };
 
-  executor.Post([probe = std::make_unique<Probe>(executor, on_thread)] {});
+  executor.Post([probe = std::unique_ptr<Probe>(new Probe{executor, on_thread})] {});
   Drain(executor);
   EXPECT_TRUE(on_thread);
 
   on_thread = false;
-  executor.After(absl::Hours(1), [probe = std::make_unique<Probe>(executor, on_thread)] {});
+  executor.After(absl::Hours(1), [probe = std::unique_ptr<Probe>(new Probe{executor, on_thread})] {});
   executor.Stop();
   EXPECT_TRUE(on_thread);
 }
@@ -212,10 +212,10 @@ TEST(ThreadExecutorTest, WhatADroppedTaskCapturedMayPostAgain) {
       executor.After(absl::ZeroDuration(), [] {});
     }
   };
-  executor.After(absl::Hours(1), [poster = std::make_unique<Poster>(executor)] {});
+  executor.After(absl::Hours(1), [poster = std::unique_ptr<Poster>(new Poster{executor})] {});
   executor.Stop();
 
-  executor.Post([poster = std::make_unique<Poster>(executor)] {});
+  executor.Post([poster = std::unique_ptr<Poster>(new Poster{executor})] {});
 }
 
 // The poster may still be inside Post() when its task has made somebody else destroy the executor. Only a sanitizer
