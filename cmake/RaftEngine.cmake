@@ -21,6 +21,6 @@ endif()
 fulmar_rust_library(fulmar_raft_engine CRATE raft_engine)
 
 add_test(NAME raft_engine_crate_test
-  COMMAND ${FULMAR_CARGO} test --locked --quiet --manifest-path ${CMAKE_CURRENT_SOURCE_DIR}/raft_engine/Cargo.toml
+  COMMAND ${FULMAR_CARGO} test --release --locked --quiet --manifest-path ${CMAKE_CURRENT_SOURCE_DIR}/raft_engine/Cargo.toml
     --target-dir ${FULMAR_CARGO_TARGET_DIR})
 set_tests_properties(raft_engine_crate_test PROPERTIES LABELS unit TIMEOUT 600)
