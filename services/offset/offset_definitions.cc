@@ -283,7 +283,8 @@ void OffsetCore::ListGroups(index::Done<std::vector<GroupDefinition>> done) {
 std::unique_ptr<index::DefinitionStore::Watch> OffsetCore::WatchDefinitions(
     uint64_t since_version, absl::AnyInvocable<void(DefinitionEvent)> on_event) {
   auto watcher = std::make_shared<DefinitionWatcher>(std::move(on_event));
-  env_.shard.Post([this, since_version, weak = std::weak_ptr<DefinitionWatcher>(watcher)] {
+  // Not while the log is replayed: what it says then may be old. A follower has watchers as well, so the status does not matter.
+  WhenLeading([this, since_version, weak = std::weak_ptr<DefinitionWatcher>(watcher)](absl::Status) {
     kShardThread.AssertHeld(env_.shard);
     const std::shared_ptr<DefinitionWatcher> watcher = weak.lock();
     if (watcher == nullptr) return;
