@@ -139,7 +139,7 @@ uint8_t TypeOf(const wire::MessageFields& message) {
   if (!message.lite_topic.value_or("").empty()) return kLite;
   if (message.priority.has_value()) return kPriority;
   if (!message.message_group.value_or("").empty()) return kFifo;
-  return message.type >= kNormal && message.type <= kPriority ? static_cast<uint8_t>(message.type) : kNormal;
+  return message.type >= kNormal && message.type <= kPriority ? static_cast<uint8_t>(message.type) : uint8_t{kNormal};
 }
 
 absl::StatusOr<SendCommand> ToSendCommand(const wire::SendRequest& request, const v2edge::CallInfo& call, const MessageLimits& limits,
