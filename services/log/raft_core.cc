@@ -47,7 +47,8 @@ RaftConfState ToConfState(const FreConfState& from) {
 FreHandle Raw(const RaftHandle& from) { return {from.payload_bytes, from.payload_crc, from.extra}; }
 
 FreEntry Raw(const RaftEntry& from) {
-  return {Raw(from.index), Raw(from.term), Raw(from.handle), Raw(from.conf_change), static_cast<uint32_t>(from.kind), 0};
+  const auto kind = static_cast<uint32_t>(from.kind);
+  return {Raw(from.index), Raw(from.term), Raw(from.handle), Raw(from.conf_change), kind, 0};
 }
 
 RaftEntry ToEntry(const FreEntry& from) {

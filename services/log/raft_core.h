@@ -73,7 +73,8 @@ enum class RaftRole : uint8_t { kFollower = 0, kCandidate = 1, kLeader = 2, kPre
 
 struct RaftOptions {
   uint64_t node_id = 1;
-  // From the owner's random source, fresh at each start: two replicas that share it may campaign at the same tick for ever.
+  // From the owner's random source, fresh at each start: two replicas that share it may campaign at the same tick for
+  // ever.
   uint64_t election_seed = 0;
   LogIndex applied;              // what the state machine's store holds
   uint32_t election_ticks = 10;  // a follower campaigns after [n, 2n) ticks of silence
@@ -81,7 +82,8 @@ struct RaftOptions {
   uint32_t max_inflight = 256;  // append messages under way to one follower
   bool check_quorum = true;     // a leader that hears no majority for election_ticks steps down
   bool pre_vote = true;         // ask before raising the term: a replica that comes back disturbs nobody
-  // Payload bytes of the entries in one append message, and of the committed entries in one Ready; at least one entry each.
+  // Payload bytes of the entries in one append message, and of the committed entries in one Ready; at least one entry
+  // each.
   uint64_t max_message_payload_bytes = 1 << 20;
   uint64_t max_ready_payload_bytes = 8 << 20;
   enum class LogLevel : uint8_t { kOff = 0, kError = 2, kWarning = 3, kInfo = 4 };
@@ -200,7 +202,8 @@ class RaftCore {
   // One step of time: heartbeats, elections.
   void Tick();
   // Asks to lead now; a single voter leads when this returns OK. OK also for a leader.
-  // Errors: InvalidArgument (not a voter), Unavailable (writes under way or a configuration change not applied; ticks retry).
+  // Errors: InvalidArgument (not a voter), Unavailable (writes under way or a configuration change not applied; ticks
+  // retry).
   absl::Status Campaign();
 
   struct Place {
@@ -210,8 +213,8 @@ class RaftCore {
   // Appends an entry; it may still be lost as long as it is not among `committed` with this index and term.
   // Errors: Unavailable (not the leader, or handing over).
   absl::StatusOr<Place> Propose(const RaftHandle& handle);
-  // As Propose. Errors: Unavailable (as Propose, or an earlier change is not applied), InvalidArgument (no such change can
-  // be made to this configuration).
+  // As Propose. Errors: Unavailable (as Propose, or an earlier change is not applied), InvalidArgument (no such change
+  // can be made to this configuration).
   absl::StatusOr<Place> ProposeConfChange(const RaftConfChange& change);
 
   // A message from a peer. What is wrong with it is the peer's fault, or the network's: log it, count it, go on.
@@ -226,21 +229,23 @@ class RaftCore {
 
   // Everything up to `index` is applied. Indexes must have been handed out as committed (or as a durable snapshot).
   void AdvanceApplied(LogIndex index);
-  // When a committed kConfChange entry is applied, before AdvanceApplied of its index. The result is to be stored with what
-  // is applied, for the next Open(). An error means that the change is void: nothing changed, go on.
+  // When a committed kConfChange entry is applied, before AdvanceApplied of its index. The result is to be stored with
+  // what is applied, for the next Open(). An error means that the change is void: nothing changed, go on.
   absl::StatusOr<RaftConfState> ApplyConfChange(std::string_view conf_change);
   // What the bytes of a kConfChange entry mean.
   absl::StatusOr<RaftConfChange> DecodeConfChange(std::string_view conf_change) const;
 
-  // Asks `node` to take over as soon as it has everything; given up after election_ticks. Meanwhile nothing can be proposed.
+  // Asks `node` to take over as soon as it has everything; given up after election_ticks. Meanwhile nothing can be
+  // proposed.
   // Errors: Unavailable (not the leader), NotFound (not a voter).
   absl::Status TransferLeader(uint64_t node);
-  // Asks for the index from which on a read is up to date; it comes as a read state with `context` (1 to 64 bytes, unique
-  // in the group), or never, when leadership changes or a message is lost: the caller needs a deadline.
+  // Asks for the index from which on a read is up to date; it comes as a read state with `context` (1 to 64 bytes,
+  // unique in the group), or never, when leadership changes or a message is lost: the caller needs a deadline.
   // Errors: Unavailable (no leader known; or leader without a committed entry in its term), InvalidArgument.
   absl::Status ReadIndex(std::string_view context);
 
-  // Forgets the metadata of entries up to `index`, at most the applied one: followers that need them will want a snapshot.
+  // Forgets the metadata of entries up to `index`, at most the applied one: followers that need them will want a
+  // snapshot.
   void Compact(LogIndex index);
   // From now on followers that need one are offered the snapshot at `index` (applied, not compacted beyond), taken with
   // `conf_state`; WithdrawSnapshot() ends that.
@@ -258,7 +263,8 @@ class RaftCore {
   // The term of an entry; none when it is compacted or does not exist yet.
   std::optional<Term> TermOf(LogIndex index) const;
 
-  // What raft-rs had to say since the last call, at most 256 lines; `dropped` (may be null) counts those that were lost.
+  // What raft-rs had to say since the last call, at most 256 lines; `dropped` (may be null) counts those that were
+  // lost.
   std::vector<RaftLogLine> TakeLogLines(uint64_t* dropped = nullptr);
 
  private:

@@ -423,7 +423,7 @@ TEST(RaftCoreGroupTest, ReplicasAgreeWhateverHappens) {
     storm.CheckAgreement();
     ASSERT_NE(storm.group().Leader(), 0u);
     for (uint64_t id : {2, 3}) {
-      ASSERT_EQ(storm.group()[id].disk().applied, storm.group()[1].disk().applied) << "calm weather brings all together";
+      ASSERT_EQ(storm.group()[id].disk().applied, storm.group()[1].disk().applied) << "calm weather brings together";
     }
     applied += storm.group()[1].AppliedValues().size();
     if (HasFatalFailure()) return;
