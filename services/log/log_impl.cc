@@ -145,7 +145,9 @@ void LogImpl::TakeReadies() {
     if (ready.must_persist) {
       Job job;
       job.ready_number = ready.number;
-      if (ready.hard_state.has_value()) {
+      // A commit that moved on is found again by any later start; writing it each time would double the syncs.
+      if (ready.hard_state.has_value() &&
+          (ready.hard_state->term != state_.term || ready.hard_state->vote != state_.vote)) {
         state_.term = ready.hard_state->term;
         state_.vote = ready.hard_state->vote;
         job.write.state = CurrentState();

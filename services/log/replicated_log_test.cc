@@ -103,5 +103,43 @@ TEST_F(ReplicatedLogTest, RecordsComeBackInOrderAfterAKillAndTheTermGrows) {
   EXPECT_EQ(node_->machine.records.back().body, "one more");
 }
 
+TEST_F(ReplicatedLogTest, NothingButTheSegmentIsWrittenOrSyncedWhileTheTermLasts) {
+  ASSERT_TRUE(node_->OpenAndLead().ok());
+  scheduler_.RunUntilIdle();  // the spare is made
+  const std::string state = files_.Contents("/log/raft.state");
+  const int64_t writes = files_.Count(sim::FileOp::kWrite), syncs = files_.Count(sim::FileOp::kSync);
+
+  for (int i = 0; i < 20; ++i) {  // two at a time, so that commits come together with new entries
+    const std::shared_ptr<Outcome> first = node_->Append(BodyOf(i));
+    scheduler_.RunOne();
+    ASSERT_TRUE(node_->AppendAndWait(BodyOf(i)).ok());
+  }
+
+  EXPECT_EQ(files_.Contents("/log/raft.state"), state);
+  EXPECT_LE(files_.Count(sim::FileOp::kWrite) - writes, 40);
+  EXPECT_LE(files_.Count(sim::FileOp::kSync) - syncs, 40);
+}
+
+TEST_F(ReplicatedLogTest, AnAsyncRecordIsAnsweredAfterTheWriteAndAppliedOnlyWhenDurable) {
+  ASSERT_TRUE(node_->OpenAndLead().ok());
+  const uint64_t syncs = node_->Stats().syncs;
+
+  std::vector<std::shared_ptr<Outcome>> outcomes;
+  for (int i = 0; i < 10; ++i) {
+    outcomes.push_back(node_->Append(BodyOf(i), Durability::kAsync));
+    scheduler_.RunUntilIdle();
+    ASSERT_TRUE(outcomes.back()->result.has_value());
+    EXPECT_TRUE(outcomes.back()->result->ok());
+  }
+  EXPECT_THAT(node_->machine.records, IsEmpty());
+  EXPECT_EQ(node_->Stats().syncs, syncs);
+
+  scheduler_.RunFor(node_->options().async_flush_interval);
+
+  EXPECT_EQ(node_->machine.records.size(), 10u);
+  EXPECT_EQ(node_->Stats().syncs, syncs + 1);
+  for (size_t i = 0; i < 10; ++i) EXPECT_EQ(node_->machine.records[i].position, (*outcomes[i]->result)->position);
+}
+
 }  // namespace
 }  // namespace fulmar::log
