@@ -124,8 +124,8 @@ void DataPlane::Send(const v2edge::CallInfo& call, std::string_view request, Una
   reply = Measured(send_rpc_, std::move(reply));
   send_request_.Clear();
   if (!wire::ParseSendRequest(request, send_request_)) return std::move(reply)(Malformed("SendMessageRequest"));
-  absl::StatusOr<SendCommand> command = CheckClient(call);
-  if (command.status().ok()) command = ToSendCommand(send_request_, call, options_.limits, digester_, clock_.Now());
+  if (const absl::Status client = CheckClient(call); !client.ok()) return std::move(reply)(wire::EncodeStatus(client));
+  absl::StatusOr<SendCommand> command = ToSendCommand(send_request_, call, options_.limits, digester_, clock_.Now());
   if (!command.ok()) return std::move(reply)(wire::EncodeStatus(command.status()));
   shard_.Send(*std::move(command), [this, reply = std::move(reply)](absl::StatusOr<std::vector<SendOutcome>> outcome) mutable {
     loop_.Post([reply = std::move(reply), outcome = std::move(outcome)]() mutable { std::move(reply)(wire::EncodeSendResponse(outcome)); });

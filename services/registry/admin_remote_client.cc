@@ -10,7 +10,6 @@ namespace fulmar::registry {
 namespace {
 
 absl::Status FromGrpc(const BrokerView& broker, const grpc::Status& status) {
-  if (status.ok()) return absl::OkStatus();
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()),
                       absl::StrCat("shard '", broker.shard, "' at ", ToString(broker.endpoint), ": ", status.error_message()));
 }
@@ -80,8 +79,7 @@ void RemoteAdminView::AskLeaders(std::vector<BrokerView> leaders, Request reques
     call->stub = admin::v1::AdminService::NewStub(ChannelTo(ToString(call->broker.endpoint)));
     call->context.set_deadline(absl::ToChronoTime(clock_.Now() + timeout_));
     method(*call->stub, &call->context, &call->request, &call->response, [round, call](const grpc::Status& status) {
-      absl::StatusOr<Response> answer = FromGrpc(call->broker, status);
-      if (answer.status().ok()) answer = std::move(call->response);
+      absl::StatusOr<Response> answer = status.ok() ? absl::StatusOr<Response>(std::move(call->response)) : FromGrpc(call->broker, status);
       bool last = false;
       {
         absl::MutexLock lock(&round->mutex);
