@@ -32,7 +32,7 @@ PARTS = [
     Part("unit", "tests beside the code, ASan + UBSan", ["build"], [], [("dev", ["fulmar_unit_tests"])], 600),
     Part("integration", "a running server, from outside", ["build"], ["grpcurl"], [SERVER], 600),
     Part("interop", "official clients", ["build"], ["java", "go", "node", "python"], [SERVER], 900),
-    Part("torture", "kill -9 under load", ["build"], [], [SERVER], 600),
+    Part("torture", "kill -9 under load", ["build"], [], [("release", SERVER[1] + ["fulmar-torture", "fulmar_powerloss"])], 600),
     Part("fuzz", "every fuzz target, briefly", ["build", "fuzz"], [], [("fuzz", ["fulmar_fuzzers"])], 600),
     Part("sanitizers", "thread roles by clang, core under TSan, server under ASan", ["build", "fuzz"], ["grpcurl"],
          [("fuzz", ["fulmar_libraries"]), ("tsan", ["fulmar_core_tests"]), ("dev", ["fulmar", "fulmarctl"])], 900),
