@@ -97,6 +97,7 @@ absl::Status ScanSegment(Files& files, const SegmentHeader* next, RecoveredSegme
                            header.end()});
     if (header.kind == EntryKind::kConfChange) log.conf_changes[header.index.value] = std::string(frame->payload);
     segment.empty = false;
+    log.surely_durable = {header.durable_end()};
   }
   segment.end = scanner.cursor().position;
   segment.last_time_ms = scanner.cursor().time_ms;
@@ -118,6 +119,24 @@ absl::Status ScanSegment(Files& files, const SegmentHeader* next, RecoveredSegme
   FULMAR_ASSIGN_OR_RETURN(const bool torn, scanner.HasBytesAtCursor());
   if (torn) log.cut = absl::StrCat(segment.path, " at byte ", scanner.OffsetOf(log.end.position));
   return absl::OkStatus();
+}
+
+// What was read may lie in the page cache only (kill -9), and after a failed sync the cache may believe that the disk has
+// it too. It must not be applied before it is durable, so the doubtful part is written once more.
+absl::Status MakeTailDurable(const RecoveredLog& log) {
+  const LogPosition base = log.segments.back().header.base;
+  File& file = *log.open_file;
+  uint64_t offset = kSegmentHeaderBytes + static_cast<uint64_t>(std::max(log.surely_durable, base).value - base.value);
+  const uint64_t end = kSegmentHeaderBytes + static_cast<uint64_t>(log.end.position.value - base.value);
+  std::string bytes;
+  while (offset < end) {
+    bytes.resize(std::min<uint64_t>(end - offset, 1 << 20));
+    FULMAR_ASSIGN_OR_RETURN(const size_t got, file.PRead(offset, bytes.size(), bytes.data()));
+    if (got != bytes.size()) return absl::DataLossError(absl::StrCat(file.path(), " became shorter while it was read"));
+    FULMAR_RETURN_IF_ERROR(file.PWrite(offset, bytes));
+    offset += got;
+  }
+  return file.Sync();
 }
 
 }  // namespace
@@ -200,9 +219,8 @@ absl::StatusOr<RecoveredLog> RecoverSegments(Files& files, const LogOptions& opt
         " (position ", log.end.position.value, ", entry ", log.end.next_index.value - 1, "), but entry ",
         state.committed.value, " ending at position ", state.committed_end.value, " had been committed"));
 
-  // What is read now may lie in the page cache only (kill -9): it must not be applied before it is durable.
   FULMAR_ASSIGN_OR_RETURN(log.open_file, files.Open(log.segments.back().path, OpenMode::kReadWrite));
-  FULMAR_RETURN_IF_ERROR(log.open_file->Sync());
+  FULMAR_RETURN_IF_ERROR(MakeTailDurable(log));
   FULMAR_RETURN_IF_ERROR(files.SyncDir(SegmentsDir(options.dir)));
   return log;
 }

@@ -44,6 +44,7 @@ struct RecoveredLog {
   std::vector<RecoveredSegment> segments;      // oldest first, never empty; the last one is open
   std::unique_ptr<common::File> open_file;     // of the last segment; all of it is durable
   LogCursor end;                               // what the next frame must fit to
+  LogPosition surely_durable;                  // what the last entry knew to be durable when it was written
   std::vector<EntryMeta> entries;              // of the segments that were scanned, without gaps
   absl::btree_map<int64_t, std::string> conf_changes;  // payloads of those entries that change the members, by index
   LogIndex before_index;                       // the entry before `entries`
