@@ -20,3 +20,8 @@ fulmar_library(fulmar_broker_edge
     pull_reply_handler.cc
     route_convert.cc
   DEPS fulmar_broker_bytes fulmar_v2_edge fulmar_grpc_server fulmar_protos)
+
+fulmar_test(broker_edge_test
+  SRCS
+    messaging_handler_test.cc
+  DEPS fulmar_broker_edge fulmar_sim)

@@ -1,0 +1,571 @@
+// The broker's edge in a server of its own on a free port, a fake shard behind it, gRPC's own client in front.
+#include "services/broker/messaging_handler.h"
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
+#include <grpcpp/generic/generic_stub.h>
+#include <grpcpp/security/credentials.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/broker/fake_shard_testing.h"
+#include "services/common/grpc/tls_certificate.h"
+#include "services/common/system_clock.h"
+#include "services/common/thread_executor.h"
+
+namespace fulmar::broker {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+constexpr char kMd5OfBody[] = "841A2D689AD86BD1611447453C22C6FC";  // of "body"
+
+class MessagingHandlerTest : public ::testing::Test {
+ protected:
+  void SetUp() override { Begin({}); }
+
+  void Begin(MessagingOptions options) {
+    common::GrpcServerOptions server_options;
+    server_options.listen = "127.0.0.1:0";
+    absl::StatusOr<std::unique_ptr<common::GrpcServer>> server = common::GrpcServer::Create(server_options, metrics_);
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    options.data_plane.store_host = "broker:8081";
+    options.data_plane.error_delay = absl::Milliseconds(200);
+    options.routes = {.shard_name = "shard-0", .advertised = {.host = "10.0.0.1", .port = 8081}, .repeat_requested = true};
+    handler_ = std::make_unique<MessagingHandler>(options, shard_, nullptr, *server_, clock_, rpc_metrics_);
+    ASSERT_TRUE(server_->Start().ok());
+    handler_->Start();
+    channel_ = grpc::CreateChannel("127.0.0.1:" + std::to_string(server_->port()), grpc::InsecureChannelCredentials());
+    stub_ = pb::MessagingService::NewStub(channel_);
+  }
+
+  void TearDown() override { Stop(); }
+
+  void Stop() {
+    if (server_ == nullptr) return;
+    handler_->Stop();
+    absl::Notification stopped;
+    shard_.Stop([&] { stopped.Notify(); });
+    stopped.WaitForNotification();
+    server_->Shutdown(absl::Seconds(5));
+    server_.reset();
+  }
+
+  static void Identify(grpc::ClientContext& context, absl::Duration timeout = absl::Seconds(10), const char* client = "client-1") {
+    context.AddMetadata("x-mq-client-id", client);
+    context.AddMetadata("x-mq-language", "CPP");
+    context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(timeout));
+  }
+
+  static pb::Message ExampleMessage() {
+    pb::Message message;
+    message.mutable_topic()->set_name("orders");
+    message.set_body("body");
+    (*message.mutable_user_properties())["color"] = "red";
+    pb::SystemProperties* system = message.mutable_system_properties();
+    system->set_message_id("01ABCDEF");
+    system->set_tag("t");
+    system->add_keys("k1");
+    system->add_keys("k2");
+    system->set_message_type(pb::NORMAL);
+    system->mutable_born_timestamp()->set_seconds(1'700'000'000);
+    system->set_born_host("host");
+    return message;
+  }
+
+  pb::SendMessageResponse Send(const pb::SendMessageRequest& request) {
+    grpc::ClientContext context;
+    Identify(context);
+    pb::SendMessageResponse response;
+    const grpc::Status status = stub_->SendMessage(&context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return response;
+  }
+  pb::SendMessageResponse Send(const pb::Message& message) {
+    pb::SendMessageRequest request;
+    *request.add_messages() = message;
+    return Send(request);
+  }
+
+  static pb::ReceiveMessageRequest ExampleReceive(absl::Duration wait = absl::Seconds(5)) {
+    pb::ReceiveMessageRequest request;
+    request.mutable_group()->set_name("g");
+    request.mutable_message_queue()->mutable_topic()->set_name("orders");
+    request.set_batch_size(8);
+    request.mutable_invisible_duration()->set_seconds(30);
+    *request.mutable_long_polling_timeout() = v2edge::ToProto(wait);
+    return request;
+  }
+
+  struct Received {
+    grpc::Status status;
+    std::vector<pb::ReceiveMessageResponse> parts;
+    absl::Duration took;
+    int code() const { return parts.empty() ? 0 : parts[0].status().code(); }
+  };
+  Received Receive(const pb::ReceiveMessageRequest& request, absl::Duration timeout = absl::Seconds(10)) {
+    const absl::Time begin = absl::Now();
+    grpc::ClientContext context;
+    Identify(context, timeout);
+    Received received;
+    const auto reader = stub_->ReceiveMessage(&context, request);
+    pb::ReceiveMessageResponse part;
+    while (reader->Read(&part)) received.parts.push_back(part);
+    received.status = reader->Finish();
+    received.took = absl::Now() - begin;
+    return received;
+  }
+
+  common::SystemClock clock_;
+  common::Metrics metrics_;
+  v2edge::RpcMetrics rpc_metrics_{metrics_};
+  common::ThreadExecutor executor_{"shard"};
+  FakeShard shard_{executor_};
+  std::unique_ptr<common::GrpcServer> server_;
+  std::unique_ptr<MessagingHandler> handler_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<pb::MessagingService::Stub> stub_;
+};
+
+TEST_F(MessagingHandlerTest, WhatIsSentIsReceivedWithAllThatClientsNeed) {
+  const pb::Message sent = ExampleMessage();
+  const pb::SendMessageResponse answer = Send(sent);
+  const Received received = Receive(ExampleReceive());
+
+  EXPECT_EQ(answer.status().code(), pb::OK);
+  ASSERT_EQ(answer.entries_size(), 1);
+  EXPECT_EQ(answer.entries(0).status().code(), pb::OK);
+  EXPECT_EQ(answer.entries(0).message_id(), "01ABCDEF");
+  ASSERT_TRUE(received.status.ok()) << received.status.error_message();
+  ASSERT_THAT(received.parts, SizeIs(3));
+  EXPECT_EQ(received.parts[0].status().code(), pb::OK);
+  EXPECT_TRUE(received.parts[2].has_delivery_timestamp());
+  const pb::Message& message = received.parts[1].message();
+  EXPECT_EQ(message.topic().name(), "orders");
+  EXPECT_EQ(message.topic().resource_namespace(), "");
+  EXPECT_EQ(message.body(), "body");
+  EXPECT_EQ(message.user_properties().at("color"), "red");
+  const pb::SystemProperties& system = message.system_properties();
+  EXPECT_EQ(system.message_id(), "01ABCDEF");
+  EXPECT_EQ(system.tag(), "t");
+  EXPECT_THAT(system.keys(), ElementsAre("k1", "k2"));
+  EXPECT_EQ(system.body_digest().type(), pb::MD5);
+  EXPECT_EQ(system.body_digest().checksum(), kMd5OfBody);
+  EXPECT_EQ(system.body_encoding(), pb::IDENTITY);
+  EXPECT_EQ(system.message_type(), pb::NORMAL);
+  EXPECT_EQ(system.born_timestamp().seconds(), 1'700'000'000);
+  EXPECT_EQ(system.born_host(), "host");
+  EXPECT_EQ(system.store_host(), "broker:8081");
+  EXPECT_GT(system.store_timestamp().seconds(), 0);
+  EXPECT_EQ(system.receipt_handle(), "handle-0");
+  EXPECT_EQ(system.delivery_attempt(), 1);
+  EXPECT_EQ(system.invisible_duration().seconds(), 30);
+  EXPECT_TRUE(system.has_queue_offset());
+  EXPECT_FALSE(system.has_message_group());
+  EXPECT_FALSE(system.has_trace_context());
+  EXPECT_FALSE(system.has_delivery_timestamp());
+  EXPECT_FALSE(system.has_dead_letter_queue());
+}
+
+TEST_F(MessagingHandlerTest, AParkedReceiveIsAnsweredByTheSend) {
+  Received received;
+  std::thread consumer([&] { received = Receive(ExampleReceive(absl::Seconds(8))); });
+  while (shard_.Peek([](auto& s) { return s.parked.empty(); })) std::this_thread::yield();
+
+  Send(ExampleMessage());
+  consumer.join();
+
+  EXPECT_EQ(received.code(), pb::OK);
+  EXPECT_LT(received.took, absl::Seconds(7));
+}
+
+TEST_F(MessagingHandlerTest, AnEmptyPollEndsAfterItsTimeWithMessageNotFound) {
+  const Received received = Receive(ExampleReceive(absl::Milliseconds(300)));
+
+  EXPECT_TRUE(received.status.ok());
+  EXPECT_EQ(received.code(), pb::MESSAGE_NOT_FOUND);
+  EXPECT_GE(received.took, absl::Milliseconds(300));
+}
+
+TEST_F(MessagingHandlerTest, AReceiveEndsBeforeItsDeadlineWhateverItAsksFor) {
+  const Received received = Receive(ExampleReceive(absl::Seconds(40)), absl::Seconds(1));
+
+  EXPECT_TRUE(received.status.ok()) << received.status.error_message();
+  EXPECT_EQ(received.code(), pb::MESSAGE_NOT_FOUND);
+}
+
+TEST_F(MessagingHandlerTest, AnErrorOfAReceiveIsDelayed) {
+  shard_.Peek([](auto& s) { s.receive_error = errors::Forbidden("no"); });
+
+  const Received received = Receive(ExampleReceive());
+
+  EXPECT_EQ(received.code(), pb::FORBIDDEN);
+  EXPECT_GE(received.took, absl::Milliseconds(200));
+}
+
+TEST_F(MessagingHandlerTest, ALargeBodyComesBackWhole) {
+  pb::Message message = ExampleMessage();
+  std::string body(4 * 1024 * 1024, 'x');
+  for (size_t i = 0; i < body.size(); i += 997) body[i] = static_cast<char>(i);
+  message.set_body(body);
+
+  const pb::SendMessageResponse answer = Send(message);
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  stub_ = pb::MessagingService::NewStub(
+      grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(server_->port()), grpc::InsecureChannelCredentials(), arguments));
+  const Received received = Receive(ExampleReceive());
+
+  EXPECT_EQ(answer.status().code(), pb::OK);
+  ASSERT_THAT(received.parts, SizeIs(3)) << received.status.error_message();
+  EXPECT_TRUE(received.parts[1].message().body() == body);
+}
+
+TEST_F(MessagingHandlerTest, WhatAVanishedClientWouldHaveGotIsGivenBack) {
+  grpc::ClientContext context;
+  Identify(context);
+  const auto reader = stub_->ReceiveMessage(&context, ExampleReceive());
+  while (shard_.Peek([](auto& s) { return s.parked.empty(); })) std::this_thread::yield();
+
+  context.TryCancel();
+  pb::ReceiveMessageResponse part;
+  EXPECT_FALSE(reader->Read(&part));
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+
+  while (shard_.Peek([](auto& s) { return s.cancelled == 0 || !s.parked.empty(); })) std::this_thread::yield();
+}
+
+TEST_F(MessagingHandlerTest, AcknowledgementsAreAnsweredOneByOne) {
+  pb::AckMessageRequest request;
+  request.mutable_group()->set_name("g");
+  request.mutable_topic()->set_name("orders");
+  request.add_entries()->set_receipt_handle("handle-1");
+  request.add_entries()->set_receipt_handle("made up");
+  request.mutable_entries(1)->set_message_id("m2");
+  grpc::ClientContext context;
+  Identify(context);
+  pb::AckMessageResponse response;
+
+  ASSERT_TRUE(stub_->AckMessage(&context, request, &response).ok());
+
+  EXPECT_EQ(response.status().code(), pb::MULTIPLE_RESULTS);
+  ASSERT_EQ(response.entries_size(), 2);
+  EXPECT_EQ(response.entries(0).status().code(), pb::OK);
+  EXPECT_EQ(response.entries(0).receipt_handle(), "handle-1");
+  EXPECT_EQ(response.entries(1).status().code(), pb::INVALID_RECEIPT_HANDLE);
+  EXPECT_EQ(response.entries(1).message_id(), "m2");
+}
+
+TEST_F(MessagingHandlerTest, ACallWithoutClientIdIsRefused) {
+  grpc::ClientContext context;
+  pb::SendMessageRequest request;
+  *request.add_messages() = ExampleMessage();
+  pb::SendMessageResponse response;
+
+  ASSERT_TRUE(stub_->SendMessage(&context, request, &response).ok());
+
+  EXPECT_EQ(response.status().code(), pb::CLIENT_ID_REQUIRED);
+}
+
+TEST_F(MessagingHandlerTest, MalformedBytesAreInvalidArgument) {
+  grpc::GenericStub generic(channel_);
+  for (const char* method : {"SendMessage", "AckMessage", "ReceiveMessage"}) {
+    grpc::ClientContext context;
+    Identify(context);
+    const grpc::Slice slice("\x0a\xff\xff");
+    grpc::ByteBuffer request(&slice, 1), response;
+    grpc::CompletionQueue queue;
+    const auto call = generic.PrepareUnaryCall(&context, absl::StrCat("/apache.rocketmq.v2.MessagingService/", method), request, &queue);
+    call->StartCall();
+    grpc::Status status;
+    call->Finish(&response, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    ASSERT_TRUE(queue.Next(&tag, &ok));
+
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method << ": " << status.error_message();
+  }
+}
+
+TEST_F(MessagingHandlerTest, AThousandParkedReceivesAreAllAnswered) {
+  constexpr int kReceives = 1000;
+  grpc::CompletionQueue queue;
+  struct Call {
+    grpc::ClientContext context;
+    std::unique_ptr<grpc::ClientAsyncReader<pb::ReceiveMessageResponse>> reader;
+  };
+  std::vector<std::unique_ptr<Call>> calls;
+  for (int i = 0; i < kReceives; ++i) {
+    auto& call = *calls.emplace_back(std::make_unique<Call>());
+    Identify(call.context, absl::Seconds(60));
+    call.reader = stub_->AsyncReceiveMessage(&call.context, ExampleReceive(absl::Seconds(50)), &queue, nullptr);
+  }
+  for (int i = 0; i < kReceives; ++i) {
+    void* tag = nullptr;
+    bool ok = false;
+    ASSERT_TRUE(queue.Next(&tag, &ok) && ok);
+  }
+  while (shard_.Peek([](auto& s) { return s.parked.size() < kReceives; })) std::this_thread::yield();
+
+  pb::SendMessageRequest request;
+  for (int i = 0; i < 100; ++i) *request.add_messages() = ExampleMessage();
+  for (int i = 0; i < 80; ++i) Send(request);  // 8 for each
+  int answered = 0;
+  for (auto& call : calls) {
+    pb::ReceiveMessageResponse part;
+    call->reader->Read(&part, call.get());
+    void* tag = nullptr;
+    bool ok = false;
+    ASSERT_TRUE(queue.Next(&tag, &ok));
+    answered += ok && part.status().code() == pb::OK;
+  }
+  for (auto& call : calls) call->context.TryCancel();
+
+  EXPECT_EQ(answered, kReceives);
+  queue.Shutdown();
+  void* tag = nullptr;
+  bool ok = false;
+  while (queue.Next(&tag, &ok)) {
+  }
+}
+
+TEST_F(MessagingHandlerTest, StoppingAnswersWhatIsParked) {
+  Received received;
+  std::thread consumer([&] { received = Receive(ExampleReceive(absl::Seconds(30)), absl::Seconds(40)); });
+  while (shard_.Peek([](auto& s) { return s.parked.empty(); })) std::this_thread::yield();
+
+  Stop();
+  consumer.join();
+
+  EXPECT_TRUE(received.status.ok()) << received.status.error_message();
+  EXPECT_EQ(received.code(), pb::HA_NOT_AVAILABLE);
+}
+
+TEST_F(MessagingHandlerTest, TheNamespaceOfTheMetadataCountsWhereTheResourceHasNone) {
+  grpc::ClientContext context;
+  Identify(context);
+  context.AddMetadata("x-mq-namespace", "ns");
+  pb::AckMessageRequest request;
+  request.mutable_group()->set_name("g");
+  request.mutable_topic()->set_name("orders");
+  request.add_entries()->set_receipt_handle("handle-1");
+  pb::AckMessageResponse response;
+
+  ASSERT_TRUE(stub_->AckMessage(&context, request, &response).ok());
+
+  shard_.Peek([](auto& s) {
+    EXPECT_EQ(s.acks.at(0).topic, "ns%orders");
+    EXPECT_EQ(s.acks.at(0).group, "ns%g");
+  });
+}
+
+// Goal: the route repeats the address of the request, with queues from 0, as all clients can read it.
+TEST_F(MessagingHandlerTest, ARouteRepeatsTheAddressThatWasAskedWith) {
+  pb::QueryRouteRequest request;
+  request.mutable_topic()->set_name("orders");
+  request.mutable_endpoints()->set_scheme(pb::DOMAIN_NAME);
+  request.mutable_endpoints()->add_addresses()->set_host("outside.example");
+  request.mutable_endpoints()->mutable_addresses(0)->set_port(30081);
+  grpc::ClientContext context;
+  Identify(context);
+  pb::QueryRouteResponse response;
+
+  ASSERT_TRUE(stub_->QueryRoute(&context, request, &response).ok());
+
+  EXPECT_EQ(response.status().code(), pb::OK);
+  ASSERT_EQ(response.message_queues_size(), 4);
+  for (int i = 0; i < 4; ++i) {
+    const pb::MessageQueue& queue = response.message_queues(i);
+    EXPECT_EQ(queue.id(), i);
+    EXPECT_EQ(queue.permission(), pb::READ_WRITE);
+    EXPECT_EQ(queue.topic().name(), "orders");
+    EXPECT_EQ(queue.broker().id(), 0);
+    EXPECT_EQ(queue.broker().name(), "shard-0");
+    EXPECT_EQ(queue.broker().endpoints().scheme(), pb::DOMAIN_NAME);
+    ASSERT_EQ(queue.broker().endpoints().addresses_size(), 1);
+    EXPECT_EQ(queue.broker().endpoints().addresses(0).host(), "outside.example");
+    EXPECT_EQ(queue.broker().endpoints().addresses(0).port(), 30081);
+    EXPECT_THAT(queue.accept_message_types(), ElementsAre(pb::NORMAL));
+  }
+}
+
+TEST_F(MessagingHandlerTest, AnUnknownTopicHasNoRoute) {
+  pb::QueryRouteRequest request;
+  request.mutable_topic()->set_name("missing");
+  grpc::ClientContext context;
+  Identify(context);
+  pb::QueryRouteResponse response;
+
+  ASSERT_TRUE(stub_->QueryRoute(&context, request, &response).ok());
+
+  EXPECT_EQ(response.status().code(), pb::TOPIC_NOT_FOUND);
+}
+
+TEST_F(MessagingHandlerTest, AssignmentsAreOnePerBrokerOrOnePerQueueOfAnOrderedGroup) {
+  for (const bool fifo : {false, true}) {
+    shard_.Peek([&](auto& s) { s.group.order = fifo ? index::DeliveryOrder::kFifo : index::DeliveryOrder::kConcurrent; });
+    pb::QueryAssignmentRequest request;
+    request.mutable_topic()->set_name("orders");
+    request.mutable_group()->set_name("g");
+    grpc::ClientContext context;
+    Identify(context);
+    pb::QueryAssignmentResponse response;
+
+    ASSERT_TRUE(stub_->QueryAssignment(&context, request, &response).ok());
+
+    EXPECT_EQ(response.status().code(), pb::OK);
+    ASSERT_EQ(response.assignments_size(), fifo ? 4 : 1);
+    EXPECT_EQ(response.assignments(0).message_queue().id(), fifo ? 0 : -1);
+    EXPECT_EQ(response.assignments(0).message_queue().broker().endpoints().addresses(0).host(), "10.0.0.1");
+  }
+}
+
+TEST_F(MessagingHandlerTest, ChangingInvisibilityAlwaysAnswersAHandle) {
+  const auto change = [&](int64_t seconds) {
+    pb::ChangeInvisibleDurationRequest request;
+    request.mutable_group()->set_name("g");
+    request.mutable_topic()->set_name("orders");
+    request.set_receipt_handle("handle-7");
+    request.mutable_invisible_duration()->set_seconds(seconds);
+    grpc::ClientContext context;
+    Identify(context);
+    pb::ChangeInvisibleDurationResponse response;
+    EXPECT_TRUE(stub_->ChangeInvisibleDuration(&context, request, &response).ok());
+    return std::pair(static_cast<int>(response.status().code()), response.receipt_handle());
+  };
+
+  EXPECT_EQ(change(0), std::pair(20000, std::string("handle-7-new")));
+  EXPECT_EQ(change(-1), std::pair(40011, std::string("handle-7")));
+  EXPECT_EQ(change(12 * 3600 + 1), std::pair(40011, std::string("handle-7")));
+  EXPECT_EQ(change(int64_t{1} << 62), std::pair(40011, std::string("handle-7")));
+  shard_.Peek([](auto& s) { s.change_error = errors::InvalidReceiptHandle("late"); });
+  EXPECT_EQ(change(10), std::pair(40013, std::string("handle-7")));
+}
+
+TEST_F(MessagingHandlerTest, AHeartbeatStandsForItself) {
+  const auto beat = [&](const char* client, const char* group, pb::ClientType type) {
+    pb::HeartbeatRequest request;
+    request.set_client_type(type);
+    if (*group != 0) request.mutable_group()->set_name(group);
+    grpc::ClientContext context;
+    if (*client != 0) context.AddMetadata("x-mq-client-id", client);
+    pb::HeartbeatResponse response;
+    EXPECT_TRUE(stub_->Heartbeat(&context, request, &response).ok());
+    return static_cast<int>(response.status().code());
+  };
+
+  EXPECT_EQ(beat("c1", "g", pb::PUSH_CONSUMER), 20000);
+  EXPECT_EQ(beat("c2", "", pb::PRODUCER), 20000);
+  EXPECT_EQ(beat("", "", pb::PRODUCER), 20000);  // as Go's after a lost connection
+  EXPECT_EQ(beat("c3", "bad group!", pb::SIMPLE_CONSUMER), 40003);
+  EXPECT_EQ(beat("c4", "g", pb::LITE_PUSH_CONSUMER), 40015);
+  shard_.Peek([](auto& s) {
+    EXPECT_THAT(s.touched, ElementsAre(std::pair("c1", "g"), std::pair("c2", "")));
+  });
+}
+
+TEST_F(MessagingHandlerTest, WhatIsNotBuiltSaysSo) {
+  const auto code = [&](auto method, auto request, auto response) {
+    grpc::ClientContext context;
+    Identify(context);
+    EXPECT_TRUE((stub_.get()->*method)(&context, request, &response).ok());
+    return response.status().code();
+  };
+  using Stub = pb::MessagingService::Stub;
+
+  EXPECT_EQ(code(&Stub::EndTransaction, pb::EndTransactionRequest(), pb::EndTransactionResponse()), pb::NOT_IMPLEMENTED);
+  EXPECT_EQ(code(&Stub::RecallMessage, pb::RecallMessageRequest(), pb::RecallMessageResponse()), pb::NOT_IMPLEMENTED);
+  EXPECT_EQ(code(&Stub::SyncLiteSubscription, pb::SyncLiteSubscriptionRequest(), pb::SyncLiteSubscriptionResponse()), pb::NOT_IMPLEMENTED);
+}
+
+TEST_F(MessagingHandlerTest, PullReadsByOffset) {
+  Send(ExampleMessage());
+  Send(ExampleMessage());
+  pb::PullMessageRequest request;
+  request.mutable_group()->set_name("g");
+  request.mutable_message_queue()->mutable_topic()->set_name("orders");
+  request.set_offset(1);
+  request.set_batch_size(10);
+  grpc::ClientContext context;
+  Identify(context);
+
+  const auto reader = stub_->PullMessage(&context, request);
+  std::vector<pb::PullMessageResponse> parts;
+  for (pb::PullMessageResponse part; reader->Read(&part);) parts.push_back(part);
+
+  EXPECT_TRUE(reader->Finish().ok());
+  ASSERT_THAT(parts, SizeIs(3));
+  EXPECT_EQ(parts[0].status().code(), pb::OK);
+  EXPECT_EQ(parts[1].message().system_properties().queue_offset(), 1);
+  EXPECT_FALSE(parts[1].message().system_properties().has_receipt_handle());
+  EXPECT_EQ(parts[2].next_offset(), 2);
+}
+
+TEST_F(MessagingHandlerTest, OffsetsAreAskedForAndStored) {
+  pb::GetOffsetRequest get;
+  get.mutable_group()->set_name("g");
+  get.mutable_message_queue()->mutable_topic()->set_name("orders");
+  pb::GetOffsetResponse got;
+  grpc::ClientContext get_context;
+  Identify(get_context);
+  ASSERT_TRUE(stub_->GetOffset(&get_context, get, &got).ok());
+  pb::UpdateOffsetRequest update;
+  update.mutable_group()->set_name("g");
+  update.mutable_message_queue()->mutable_topic()->set_name("orders");
+  update.set_offset(-5);
+  pb::UpdateOffsetResponse updated;
+  grpc::ClientContext update_context;
+  Identify(update_context);
+  ASSERT_TRUE(stub_->UpdateOffset(&update_context, update, &updated).ok());
+  pb::QueryOffsetRequest query;
+  query.mutable_message_queue()->mutable_topic()->set_name("orders");
+  query.set_query_offset_policy(pb::END);
+  pb::QueryOffsetResponse queried;
+  grpc::ClientContext query_context;
+  Identify(query_context);
+  ASSERT_TRUE(stub_->QueryOffset(&query_context, query, &queried).ok());
+
+  EXPECT_EQ(got.status().code(), pb::OFFSET_NOT_FOUND);
+  EXPECT_EQ(updated.status().code(), pb::ILLEGAL_OFFSET);
+  EXPECT_EQ(queried.status().code(), pb::OK);
+  EXPECT_EQ(queried.offset(), 101);
+}
+
+TEST_F(MessagingHandlerTest, AFarewellIsPassedOn) {
+  pb::NotifyClientTerminationRequest request;
+  grpc::ClientContext context;
+  Identify(context);
+  pb::NotifyClientTerminationResponse response;
+
+  ASSERT_TRUE(stub_->NotifyClientTermination(&context, request, &response).ok());
+
+  EXPECT_EQ(response.status().code(), pb::OK);
+  shard_.Peek([](auto& s) {
+    EXPECT_THAT(s.terminated, ElementsAre("client-1"));
+  });
+}
+
+TEST_F(MessagingHandlerTest, CallsAreCountedByRpcAndCode) {
+  Send(ExampleMessage());
+  pb::Message empty = ExampleMessage();
+  empty.clear_body();
+  Send(empty);
+
+  const std::string text = metrics_.Render();
+  EXPECT_THAT(text, ::testing::HasSubstr("fulmar_rpc_requests_total{code=\"OK\",rpc=\"SendMessage\"} 1"));
+  EXPECT_THAT(text, ::testing::HasSubstr("fulmar_rpc_requests_total{code=\"MESSAGE_BODY_EMPTY\",rpc=\"SendMessage\"} 1"));
+}
+
+}  // namespace
+}  // namespace fulmar::broker
