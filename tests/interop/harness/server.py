@@ -21,7 +21,7 @@ PORTS = range(10000, 32000)
 # The protocol's usual minimum of 10 s would make every redelivery test slow.
 MIN_INVISIBLE = "1s"
 # How long a message delivered with auto_renew is invisible before the server has to renew it.
-AUTO_RENEW_SECONDS = 60
+AUTO_RENEW_SECONDS = 10
 
 
 class Ports:
@@ -135,7 +135,7 @@ def write_config(path, values):
     return path
 
 
-BROKER_CONFIG = {"receive": {"min_invisible_duration": MIN_INVISIBLE}}
+BROKER_CONFIG = {"receive": {"min_invisible_duration": MIN_INVISIBLE, "auto_renew_duration": f"{AUTO_RENEW_SECONDS}s"}}
 
 
 def standalone(cluster, ports):
