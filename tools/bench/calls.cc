@@ -108,11 +108,12 @@ void UnaryCall::Start(Engine& engine, int connection, const char* method, const 
 }
 
 void UnaryCall::Happened(bool /*ok: always, for Finish*/) {
-  reader_.reset();
+  reader_.reset();  // lies in memory of the call, which goes with the context
   Done(status_, answer_);
 }
 
 void StreamCall::Start(Engine& engine, int connection, const char* method, const grpc::ByteBuffer& request) {
+  stream_.reset();  // lies in memory of the call, which goes with the context
   context_.emplace();
   engine.Prepare(*context_);
   // The headers wait for the request, so that both leave in one write.

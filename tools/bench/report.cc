@@ -25,6 +25,11 @@ std::string Grouped(double value, int digits) {
   return text;
 }
 
+// Characters, not bytes: labels have arrows.
+size_t WidthOf(std::string_view text) {
+  return static_cast<size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
 double Milliseconds(absl::Duration value) { return Rounded(absl::ToDoubleMilliseconds(value), 4); }
 
 }  // namespace
@@ -78,8 +83,8 @@ void Report::Print(bool json) const {
     return;
   }
   size_t width = 0;
-  for (const auto& [label, value] : rows_) width = std::max(width, label.size());
-  for (const auto& [label, value] : rows_) std::cout << label << std::string(width + 2 - label.size(), ' ') << value << "\n";
+  for (const auto& [label, value] : rows_) width = std::max(width, WidthOf(label));
+  for (const auto& [label, value] : rows_) std::cout << label << std::string(width + 2 - WidthOf(label), ' ') << value << "\n";
 }
 
 }  // namespace fulmar::bench
