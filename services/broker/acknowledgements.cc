@@ -128,7 +128,7 @@ void Acknowledgements::ReturnUndelivered(const std::string& group, const std::ve
     HandleBytes scratch;
     const absl::StatusOr<Target> target = Resolve(text, group, "", scratch);
     if (!target.ok() || target->state != GroupQueue::Handle::kCurrent || target->handle.term != context_.term) continue;
-    if (!target->queue->progress.Return(target->handle.offset, target->handle.serial)) continue;
+    if (!target->queue->progress.Return(target->handle.offset, target->handle.serial, context_.NowMs())) continue;
     progress_.MarkChanged(*target->queue);
     delivery_.Wake(target->queue->subscription);
   }

@@ -101,6 +101,8 @@ void Delivery::Refuse(Done<std::vector<Delivered>> done, absl::Status why) {
 
 void Delivery::OnDeadline(WaitingReceive& receive) {
   if (receive.pending_reads > 0) return;  // its messages are taken: they come with the last body
+  // One that does not want to wait still gets to see the whole queue: the pass that ends its looking answers it.
+  if (receive.scanning && receive.command.wait <= absl::ZeroDuration()) return;
   if (Subscription* subscription = consumers_.Find(receive.subscription); subscription != nullptr) {
     std::erase(subscription->waiting, receive.id);
   }
@@ -178,7 +180,10 @@ void Delivery::Serve(Subscription& subscription) {
     WaitingReceive* receive = parked_.Find(subscription.waiting.front());
     FULMAR_CHECK(receive != nullptr);
     const Pass pass = Fill(subscription, *receive, budget);
-    if (pass == Pass::kOutOfBudget) return Wake(subscription);
+    if (pass == Pass::kOutOfBudget) {
+      receive->scanning = true;
+      return Wake(subscription);
+    }
     if (pass == Pass::kNothing) break;
     subscription.waiting.pop_front();
     StartReads(*receive);
@@ -188,6 +193,7 @@ void Delivery::Serve(Subscription& subscription) {
   while (!subscription.waiting.empty()) {
     WaitingReceive* receive = parked_.Find(subscription.waiting.front());
     if (receive->deadline_ms > now_ms || receive->command.wait > absl::ZeroDuration()) break;
+    receive->scanning = false;
     OnDeadline(*receive);
   }
 }

@@ -80,7 +80,7 @@ bool GroupQueue::MarkDone(int64_t offset) {
   return true;
 }
 
-bool GroupQueue::Return(int64_t offset, uint32_t serial) {
+bool GroupQueue::Return(int64_t offset, uint32_t serial, int64_t now_ms) {
   auto it = flights_.find(offset);
   if (it == flights_.end() || it->second.state != Flight::State::kOut || it->second.serial != serial) return false;
   Flight& flight = it->second;
@@ -88,6 +88,7 @@ bool GroupQueue::Return(int64_t offset, uint32_t serial) {
   flight.state = Flight::State::kWaiting;
   flight.auto_renew = false;
   --flight.attempt;
+  flight.until_ms = now_ms;
   flight.ready = true;
   ready_.insert(offset);
   return true;

@@ -68,7 +68,7 @@ class GroupQueue {
   // False when it was done before. From any state.
   bool MarkDone(int64_t offset);
   // A delivery that never reached its client: ready at once, the attempt does not count. False for a stale serial.
-  bool Return(int64_t offset, uint32_t serial);
+  bool Return(int64_t offset, uint32_t serial, int64_t now_ms);
   // What a handle of this (offset, attempt, serial) means now. `own_term`: made under the present leader's term.
   // Expired but not taken again counts as current: the work is done, so why do it twice.
   enum class Handle { kCurrent, kDone, kStale };

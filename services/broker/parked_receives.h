@@ -34,6 +34,7 @@ struct WaitingReceive {
   uint64_t subscription = 0;  // Subscription::id
   std::vector<TakenMessage> taken;
   int32_t pending_reads = 0;  // > 0: not in Subscription::waiting
+  bool scanning = false;      // its last pass ended before the end of the queues
 };
 
 // Every receive that has no answer yet, by id and by deadline. Bounded by the caller. One timer for all.
