@@ -15,6 +15,7 @@ fulmar_library(fulmar_broker_bytes
 
 fulmar_library(fulmar_broker_edge
   SRCS
+    admin_service_handler.cc
     hot_calls_handler.cc
     messaging_handler.cc
     pull_reply_handler.cc

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "services/common/grpc/reflection_handler.h"
 #include "services/common/log.h"
 #include "services/common/status.h"
 
@@ -58,6 +59,12 @@ void GrpcServer::AddService(std::string name, grpc::Service& service) {
 }
 
 absl::Status GrpcServer::Start() {
+  listed_ = names_;
+  for (const char* name : {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}) listed_.push_back(name);
+  reflection_v1_ = MakeReflectionV1(listed_);
+  reflection_v1alpha_ = MakeReflectionV1Alpha(listed_);
+  builder_.RegisterService(reflection_v1_.get());
+  builder_.RegisterService(reflection_v1alpha_.get());
   server_ = builder_.BuildAndStart();
   if (server_ == nullptr) return absl::InternalError("gRPC refuses to start a server; its log says why");
   SetAllServing(false);  // before the first connection: the library begins with SERVING

@@ -1,0 +1,72 @@
+#include "services/broker/admin_service_handler.h"
+
+#include <grpcpp/support/server_callback.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "services/common/errors.h"
+#include "services/v2/status_convert.h"
+
+namespace fulmar::broker {
+namespace {
+
+namespace pb = ::apache::rocketmq::v2;
+
+template <class Response>
+grpc::ServerUnaryReactor* NotImplemented(grpc::CallbackServerContext* context, Response* response, const char* rpc) {
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  const std::string text = absl::StrCat(rpc, " is not implemented; see fulmar.admin.v1 and fulmarctl");
+  if constexpr (requires { response->mutable_status(); }) {
+    v2edge::SetStatus(errors::NotImplemented(text), response->mutable_status());
+    reactor->Finish(grpc::Status::OK);
+  } else {
+    reactor->Finish({grpc::StatusCode::UNIMPLEMENTED, text});
+  }
+  return reactor;
+}
+
+const char* NameOf(pb::ChangeLogLevelRequest::Level level) {
+  switch (level) {
+    case pb::ChangeLogLevelRequest::TRACE:
+    case pb::ChangeLogLevelRequest::DEBUG: return "debug";
+    case pb::ChangeLogLevelRequest::WARN: return "warn";
+    case pb::ChangeLogLevelRequest::ERROR: return "error";
+    default: return "info";
+  }
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* AdminServiceHandler::ChangeLogLevel(grpc::CallbackServerContext* context, const pb::ChangeLogLevelRequest* request,
+                                                              pb::ChangeLogLevelResponse* response) {
+  const std::string level = NameOf(request->level());
+  const absl::Status status = set_log_level_(level);
+  response->set_remark(status.ok() ? absl::StrCat("the log level is now ", level) : std::string(status.message()));
+  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+  reactor->Finish(grpc::Status::OK);
+  return reactor;
+}
+
+#define FULMAR_ADMIN_NOT_IMPLEMENTED(Name, Request, Response)                                                                         \
+  grpc::ServerUnaryReactor* AdminServiceHandler::Name(grpc::CallbackServerContext* context, const pb::Request*, pb::Response* response) { \
+    return NotImplemented(context, response, #Name);                                                                                  \
+  }
+FULMAR_ADMIN_NOT_IMPLEMENTED(DescribeTopicStatus, DescribeTopicStatusRequest, DescribeTopicStatusResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(ListSubscription, ListSubscriptionRequest, ListSubscriptionResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(DescribeSubscription, DescribeSubscriptionRequest, DescribeSubscriptionResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(DeleteSubscription, DeleteSubscriptionRequest, DeleteSubscriptionResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(DescribeGroupAccumulation, DescribeGroupAccumulationRequest, DescribeGroupAccumulationResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(ListConsumerConnection, ListConsumerConnectionRequest, ListConsumerConnectionResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(ResetGroupOffset, ResetGroupOffsetRequest, ResetGroupOffsetResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(QueryMessage, ListMessageRequest, ListMessageResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(PrintThreadStackTrace, PrintThreadStackTraceRequest, PrintThreadStackTraceResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(VerifyMessage, VerifyMessageRequest, VerifyMessageResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(AdminSendMessage, AdminSendMessageRequest, AdminSendMessageResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(GetConsumerRunningInfo, GetConsumerRunningInfoRequest, GetConsumerRunningInfoResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(QueryTimeSpan, QueryTimeSpanRequest, QueryTimeSpanResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(GetTopicRoute, GetTopicRouteRequest, GetTopicRouteResponse)
+FULMAR_ADMIN_NOT_IMPLEMENTED(GetProxyRuntimeStats, GetProxyRuntimeStatsRequest, GetProxyRuntimeStatsResponse)
+#undef FULMAR_ADMIN_NOT_IMPLEMENTED
+
+}  // namespace fulmar::broker

@@ -1,0 +1,50 @@
+#ifndef FULMAR_BROKER_ADMIN_SERVICE_HANDLER_H_
+#define FULMAR_BROKER_ADMIN_SERVICE_HANDLER_H_
+
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "apache/rocketmq/v2/admin.grpc.pb.h"
+#include "services/common/grpc/grpc_server.h"
+
+namespace fulmar::broker {
+
+// The protocol's own Admin service: consoles of the reference call it. Here ChangeLogLevel works; all others answer NOT_IMPLEMENTED (the two
+// whose answers have no room for a status: gRPC's UNIMPLEMENTED). Fulmar's own administration is fulmar.admin.v1.
+// Threads: gRPC's. `set_log_level` is called on them with "debug", "info", "warn" or "error".
+class AdminServiceHandler final : public apache::rocketmq::v2::Admin::CallbackService {
+ public:
+  static constexpr const char* kServiceName = "apache.rocketmq.v2.Admin";
+  using SetLogLevel = std::function<absl::Status(const std::string& level)>;
+
+  AdminServiceHandler(SetLogLevel set_log_level, common::GrpcServer& server) : set_log_level_(std::move(set_log_level)) { server.AddService(kServiceName, *this); }
+
+#define FULMAR_ADMIN_RPC(Name, Request, Response)                                                                                  \
+  grpc::ServerUnaryReactor* Name(grpc::CallbackServerContext* context, const apache::rocketmq::v2::Request* request, \
+                                 apache::rocketmq::v2::Response* response) override;
+  FULMAR_ADMIN_RPC(ChangeLogLevel, ChangeLogLevelRequest, ChangeLogLevelResponse)
+  FULMAR_ADMIN_RPC(DescribeTopicStatus, DescribeTopicStatusRequest, DescribeTopicStatusResponse)
+  FULMAR_ADMIN_RPC(ListSubscription, ListSubscriptionRequest, ListSubscriptionResponse)
+  FULMAR_ADMIN_RPC(DescribeSubscription, DescribeSubscriptionRequest, DescribeSubscriptionResponse)
+  FULMAR_ADMIN_RPC(DeleteSubscription, DeleteSubscriptionRequest, DeleteSubscriptionResponse)
+  FULMAR_ADMIN_RPC(DescribeGroupAccumulation, DescribeGroupAccumulationRequest, DescribeGroupAccumulationResponse)
+  FULMAR_ADMIN_RPC(ListConsumerConnection, ListConsumerConnectionRequest, ListConsumerConnectionResponse)
+  FULMAR_ADMIN_RPC(ResetGroupOffset, ResetGroupOffsetRequest, ResetGroupOffsetResponse)
+  FULMAR_ADMIN_RPC(QueryMessage, ListMessageRequest, ListMessageResponse)
+  FULMAR_ADMIN_RPC(PrintThreadStackTrace, PrintThreadStackTraceRequest, PrintThreadStackTraceResponse)
+  FULMAR_ADMIN_RPC(VerifyMessage, VerifyMessageRequest, VerifyMessageResponse)
+  FULMAR_ADMIN_RPC(AdminSendMessage, AdminSendMessageRequest, AdminSendMessageResponse)
+  FULMAR_ADMIN_RPC(GetConsumerRunningInfo, GetConsumerRunningInfoRequest, GetConsumerRunningInfoResponse)
+  FULMAR_ADMIN_RPC(QueryTimeSpan, QueryTimeSpanRequest, QueryTimeSpanResponse)
+  FULMAR_ADMIN_RPC(GetTopicRoute, GetTopicRouteRequest, GetTopicRouteResponse)
+  FULMAR_ADMIN_RPC(GetProxyRuntimeStats, GetProxyRuntimeStatsRequest, GetProxyRuntimeStatsResponse)
+#undef FULMAR_ADMIN_RPC
+
+ private:
+  const SetLogLevel set_log_level_;
+};
+
+}  // namespace fulmar::broker
+
+#endif  // FULMAR_BROKER_ADMIN_SERVICE_HANDLER_H_
