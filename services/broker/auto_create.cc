@@ -199,8 +199,10 @@ void AutoCreate::DeleteGroup(const index::GroupDefinition& gone) {
 }
 
 void AutoCreate::Copy(const index::TopicDefinition& topic, absl::AnyInvocable<void(absl::Status) &&> done) {
-  const Topic* known = context_.state.FindTopic(topic.name);
+  Topic* known = context_.state.FindTopic(topic.name);
   if (known != nullptr && known->definition == topic && !known->deleting) return std::move(done)(absl::OkStatus());
+  // Made again under its name: the copy of the new one also deletes the old one.
+  if (known != nullptr && known->definition.topic_id != topic.topic_id) known->deleting = true;
   context_.log->Append(log::RecordType::kTopicCopy, EncodeTopicCopy(topic), log::Durability::kSync, log::AppendClass::kInternal,
                        [done = std::move(done)](const absl::StatusOr<log::RecordPlace>& place) mutable {
                          std::move(done)(place.ok() ? absl::OkStatus() : AppendError(place.status()));

@@ -221,8 +221,7 @@ void ShardState::ApplyHandleKey(const log::AppliedRecord& record, Changes& chang
 
 void ShardState::ApplyCounters(const log::AppliedRecord& record) {
   const CountersRecord snapshot = MustDecode(DecodeCountersRecord(record.body.view()), record);
-  // Its topic was deleted before; the topic's copy would stand before this record.
-  if (!topics_by_id_.contains(snapshot.queue.topic_id)) return;
+  // The topic's copy may stand behind it, appended again later. Never behind the topic's deletion: see SnapshotsBelow().
   Queue& queue = EnsureQueue(snapshot.queue);
   // Rebuilt from a log in which nothing else of this queue is left.
   if (!queue.stored && queue.counters.next == 0) queue.counters = {snapshot.counters.next, snapshot.counters.next};
@@ -301,15 +300,16 @@ std::vector<std::pair<log::RecordType, std::string>> ShardState::SnapshotsBelow(
       records.emplace_back(log::RecordType::kGroupCopy, EncodeGroupCopy(group->definition));
     }
   }
-  for (const auto& [name, topic] : topics_) {  // before counters, which are ignored for an unknown topic
+  for (const auto& [name, topic] : topics_) {
     if (topic->copy < position && !topic->deleting) {
       records.emplace_back(log::RecordType::kTopicCopy, EncodeTopicCopy(topic->definition));
     }
   }
   for (const auto& [id, queue] : queues_) {
     if (!queue->stored || queue->newest_record >= position) continue;
+    // Behind the deletion that is on its way these would bring the queue back.
     const auto topic = topics_by_id_.find(id.topic_id);
-    if (topic == topics_by_id_.end() || topic->second->deleting) continue;
+    if (topic != topics_by_id_.end() && topic->second->deleting) continue;
     records.emplace_back(log::RecordType::kQueueCounters, EncodeCountersRecord({id, queue->counters}));
   }
   for (const auto& [id, logged] : logged_progress_) {
