@@ -113,9 +113,11 @@ void OffsetNode::Stop() {
   if (std::exchange(stopped_, true)) return;
   if (core_ != nullptr) StopAndWait(*core_);
   if (kv_ != nullptr) FlushIndex(*kv_, "offset");
+}
+
+OffsetNode::~OffsetNode() {
+  Stop();
   threads_.Stop();
-  core_.reset();
-  kv_.reset();
 }
 
 absl::StatusOr<std::unique_ptr<BrokerNode>> BrokerNode::Open(const ProcessOptions& options, Machine& machine,
@@ -137,9 +139,11 @@ void BrokerNode::Stop() {
   if (std::exchange(stopped_, true)) return;
   if (shard_ != nullptr) StopAndWait(*shard_);
   if (kv_ != nullptr) FlushIndex(*kv_, "broker");
+}
+
+BrokerNode::~BrokerNode() {
+  Stop();
   threads_.Stop();
-  shard_.reset();
-  kv_.reset();
 }
 
 }  // namespace fulmar

@@ -64,9 +64,9 @@ class OffsetNode {
  public:
   // Blocking recovery. Errors name the file and the remedy.
   static absl::StatusOr<std::unique_ptr<OffsetNode>> Open(const ProcessOptions& options, Machine& machine);
-  ~OffsetNode() { Stop(); }
+  ~OffsetNode();  // Stop(), and ends the threads: after the last server that may call has shut down
   void Start() { core_->Start(); }
-  // Drains, syncs, makes the index durable. Blocking; twice is fine.
+  // Drains, syncs, makes the index durable. Blocking; twice is fine. Requests that come later are answered that it has stopped.
   void Stop();
   offset::OffsetCore& core() { return *core_; }
   LogMetrics& log_metrics() { return log_metrics_; }
@@ -85,10 +85,10 @@ class BrokerNode {
  public:
   static absl::StatusOr<std::unique_ptr<BrokerNode>> Open(const ProcessOptions& options, Machine& machine,
                                                           index::ProgressStore& progress, index::DefinitionStore& definitions);
-  ~BrokerNode() { Stop(); }
+  ~BrokerNode();  // Stop(), and ends the threads: after the last server that may call has shut down
   void Start() { shard_->Start(); }
   // Answers the parked, flushes progress, drains, syncs, makes the index durable. Blocking; twice is fine.
-  // The stores must still answer.
+  // The stores must still answer. Commands that come later are answered that it has stopped: clients may call until their server is shut down.
   void Stop();
   broker::Shard& shard() { return *shard_; }
   ShardMetrics& metrics() { return shard_metrics_; }
