@@ -154,9 +154,18 @@ class SimpleConsumer(Client):
     def __init__(self, agent, endpoint, group, subscriptions, await_ms=AWAIT_MS):
         super().__init__(agent, "simple", endpoint, group=group, subscriptions=subscriptions, await_ms=await_ms)
 
+    def submit_receive(self, maximum=16, invisible_ms=30000):
+        """Starts a receive; `received` waits for its answer."""
+        return self.agent.submit("receive", self.name, max=maximum, invisible_ms=invisible_ms)
+
+    def received(self, future, seconds=CALL_SECONDS):
+        try:
+            return [to_message(fields) for fields in future.result(seconds)["messages"]]
+        except concurrent.futures.TimeoutError:
+            raise AgentError(f"{self.agent.language}: no answer to receive within {seconds} s") from None
+
     def receive(self, maximum=16, invisible_ms=30000):
-        reply = self.agent.call("receive", self.name, max=maximum, invisible_ms=invisible_ms)
-        return [to_message(fields) for fields in reply["messages"]]
+        return self.received(self.submit_receive(maximum, invisible_ms))
 
     def ack(self, message):
         self.agent.call("ack", self.name, handle=message.handle)

@@ -17,6 +17,7 @@ from context import check, check_nothing_left, check_same, has_all, ids, receive
 SECONDS = 40  # for anything that takes a moment in calm weather; the machine may be busy
 # The body limit is 4 MiB; Node.js receives at most 4 MiB of message, so with room for the properties.
 LARGE_BODY = 4 * 1024 * 1024 - 8 * 1024
+STOP_SECONDS = 8  # below server.shutdown_grace: nothing may need all of it
 # Languages whose clients let an empty property value through.
 EMPTY_VALUES = {"go", "node"}
 
@@ -130,6 +131,46 @@ def survives_restart(c):
 
 def answered_since(sent, moment):
     return {body for body, at in list(sent.items()) if at is not None and at > moment}
+
+
+@scenario(own_server=True)
+def server_stops_gracefully(c):
+    """SIGTERM under connected clients: parked receives are answered, the server ends with success; restarted, all goes on."""
+    agent = c.own_agent()
+    topic, simple_group, push_group = c.topic(), c.group(), c.group()
+    push = c.push(push_group, topic, agent=agent, hold=True)
+    producer = c.producer(topic, agent=agent)
+    held = c.send(producer, topic)
+    _, came = push.wait(has_all([held]), SECONDS)
+    check(came, "the message did not come to the push consumer")
+    simple = c.simple(simple_group, topic, agent=agent, await_ms=20000)
+    acked = receive_one(simple, SECONDS)
+    parked = simple.submit_receive()
+    time.sleep(1)  # gives it the time to park; a receive that comes too late is a fault of the machine, not of the server
+    stopping = time.monotonic()
+    c.cluster.stop(STOP_SECONDS)
+    c.note = f"stopped after {time.monotonic() - stopping:.1f} s"
+    answer = simple.received(parked, 5)
+    check(not answer, f"the parked receive was answered with {len(answer)} messages")
+    push.release()  # The listener ends while there is no server: its acknowledgement has to wait.
+    serving = c.cluster.start()
+    sent = None
+    while sent is None:
+        check(time.monotonic() < serving + 15, "no send within 15 s after SERVING")
+        try:
+            sent = c.send(producer, topic)
+        except AgentError:
+            time.sleep(0.1)
+    seen = []
+    while sent.message_id not in ids(seen):
+        check(time.monotonic() < serving + SECONDS, "the simple consumer does not go on")
+        try:
+            seen += simple.receive()
+        except AgentError:
+            time.sleep(0.1)
+    check(acked.message_id not in ids(seen), "an acknowledged message came again after an orderly stop")
+    _, came = push.wait(has_all([held, sent]), serving + SECONDS - time.monotonic())
+    check(came, "the push consumer does not go on")
 
 
 @scenario()
@@ -347,6 +388,23 @@ def group_shares_and_groups_do_not(c):
     check(not calm or len(both) == len(sent), f"{len(both)} deliveries of {len(sent)} messages in calm weather")
     pushed, came = push.wait(has_all(sent), SECONDS)
     check(came, f"the other group got {len(pushed)} of {len(sent)} messages")
+
+
+@scenario()
+def parked_receive_is_woken(c):
+    """A receive that waits is answered by the message that comes, not by its deadline."""
+    topic, group = c.topic(), c.group()
+    consumer, producer = c.simple(group, topic, await_ms=15000), c.producer(topic)
+    for _ in range(3):
+        parked = consumer.submit_receive()
+        time.sleep(0.5)  # gives it the time to park; a send that comes first only makes the test weaker
+        sent = c.send(producer, topic)
+        answered = time.monotonic()
+        messages = consumer.received(parked)
+        took = time.monotonic() - answered
+        check(ids(messages) == [sent.message_id], f"{len(messages)} messages came")
+        check(took < 5, f"it came {took:.1f} s after its send was answered")
+        consumer.ack(messages[0])
 
 
 @scenario()

@@ -5,7 +5,6 @@ Everything that knows the command line or a configuration key of Fulmar is in th
 import json
 import pathlib
 import random
-import signal
 import socket
 import subprocess
 import threading
@@ -66,15 +65,21 @@ class Process:
         except (RuntimeError, TimeoutError) as error:
             raise type(error)(f"{self.name}: {error}, see {self.log}") from None
 
-    def kill(self, sign=signal.SIGKILL):
+    def kill(self):
         if self._process is not None:
-            self._process.send_signal(sign)
-            try:
-                self._process.wait(30)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-                raise RuntimeError(f"{self.name} did not end within 30 s of {sign.name}") from None
+            self._process.kill()
+            self._process.wait()
+
+    def stop(self, seconds):
+        """SIGTERM; the process must end by itself in time, with success."""
+        self._process.terminate()
+        try:
+            status = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise RuntimeError(f"{self.name} did not end within {seconds} s of SIGTERM, see {self.log}") from None
+        if status != 0:
+            raise RuntimeError(f"{self.name} ended with status {status} after SIGTERM, see {self.log}")
 
 
 class Cluster:
@@ -101,9 +106,14 @@ class Cluster:
             process.wait_serving(deadline)
         return time.monotonic()
 
-    def kill(self, sign=signal.SIGKILL):
+    def kill(self):
         for process in self.processes:
-            process.kill(sign)
+            process.kill()
+
+    def stop(self, seconds):
+        """SIGTERM to one process after the other, those first that ask the others; each gets `seconds`."""
+        for process in reversed(self.processes):
+            process.stop(seconds)
 
     def check_alive(self):
         for process in self.processes:
@@ -135,6 +145,7 @@ def write_config(path, values):
     return path
 
 
+SERVER_CONFIG = {"server": {"tls": {"mode": "both"}}}  # as standalone has it by default
 BROKER_CONFIG = {"receive": {"min_invisible_duration": MIN_INVISIBLE, "auto_renew_duration": f"{AUTO_RENEW_SECONDS}s"}}
 
 
@@ -153,8 +164,8 @@ def split(cluster, ports):
     cluster.endpoint = listen["registry"]
     configs = {
         "offset": {},
-        "broker": {"broker": BROKER_CONFIG | {"registries": [listen["registry"]], "offset_endpoint": listen["offset"]}},
-        "registry": {"registry": {"route_mode": "direct", "offset_endpoint": listen["offset"]}},
+        "broker": SERVER_CONFIG | {"broker": BROKER_CONFIG | {"registries": [listen["registry"]], "offset_endpoint": listen["offset"]}},
+        "registry": SERVER_CONFIG | {"registry": {"route_mode": "direct", "offset_endpoint": listen["offset"]}},
     }
     processes = []
     for name, values in configs.items():
