@@ -63,7 +63,7 @@ TEST(FrameTest, AFrameHeaderHasItsGoldenBytes) {
             "4c46524d" + Hex({reinterpret_cast<const char*>(&header.crc), 4}) +
                 "2211000000000000" "0700000000000000" "0300000000000000" "0068e5cf8b010000"
                 "f4010000" "efbeadde" "04030201" "09000000" "04000000" "00000000");
-  EXPECT_EQ(header.crc, 0x32C3E2C5u) << "the checksum covers the 56 bytes behind it";
+  EXPECT_EQ(header.crc, 0x32C3E6C5u) << "the checksum covers the 56 bytes behind it";
 }
 
 TEST(FrameTest, ARecordHasItsGoldenBytes) {

@@ -49,8 +49,10 @@ void LogImpl::RetrySpaceLater() {
 }
 
 void LogImpl::RemoveSegmentsBelow(LogPosition position) {
-  // Whatever the caller believes: what is not applied is still needed.
-  for (RecoveredSegment& segment : segments_.RemoveBelow(std::min(position, next_apply_.position)))
+  // Whatever the caller believes: what is not applied is still needed, and a segment stays until its successor is durable.
+  // That one is known here as soon as it was laid out, while its roll may yet fail.
+  const LogPosition limit = std::min({position, next_apply_.position, LogPosition{durable_end_.value - 1}});
+  for (RecoveredSegment& segment : segments_.RemoveBelow(limit))
     doomed_.push_back(std::move(segment));
   RemoveNextDoomed();
 }

@@ -47,6 +47,8 @@ absl::StatusOr<std::unique_ptr<RaftStateFile>> OpenState(common::Files& files, c
     FULMAR_RETURN_IF_ERROR(files.SyncDir(options.dir));
     return file;
   }
+  // The process that gave the file its name may have ended before that was durable.
+  FULMAR_RETURN_IF_ERROR(files.SyncDir(options.dir));
   FULMAR_ASSIGN_OR_RETURN(std::unique_ptr<RaftStateFile> file, RaftStateFile::Open(files, path));
   const RaftState& state = file->state();
   if (state.shard_name != options.shard_name || state.node_id != options.node_id)

@@ -1,0 +1,243 @@
+// Disks that fail and disks that are full.
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "services/common/errors.h"
+#include "services/common/sim/test_seed.h"
+#include "services/log/log_test_node.h"
+#include "services/log/segment_names.h"
+
+namespace fulmar::log {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+class LogFaultTest : public ::testing::Test {
+ protected:
+  LogFaultTest() { NewNode(); }
+  void NewNode() {
+    node_.reset();
+    node_ = std::make_unique<LogNode>(files_, scheduler_, random_, SmallLog());
+  }
+  void Open() {
+    ASSERT_TRUE(node_->OpenAndLead().ok());
+    scheduler_.RunUntilIdle();  // the spare is made
+  }
+
+  ::testing::ScopedTrace trace_{__FILE__, __LINE__, absl::StrCat("FULMAR_SEED=", sim::TestSeed())};
+  sim::SimClock clock_;
+  sim::SeededRandom random_{sim::TestSeed()};
+  sim::SimScheduler scheduler_{clock_, &random_};
+  sim::SimFiles files_{sim::TestSeed()};
+  std::unique_ptr<LogNode> node_;
+};
+
+TEST_F(LogFaultTest, AfterAFailedSyncNothingSucceeds) {
+  Open();
+  ASSERT_TRUE(node_->AppendAndWait("before").ok());
+  files_.FailNth(sim::FileOp::kSync, 1, ".seg");
+
+  std::vector<std::shared_ptr<Outcome>> outcomes;
+  for (int i = 0; i < 5; ++i) outcomes.push_back(node_->Append(BodyOf(i)));
+  scheduler_.RunUntilIdle();
+  for (int i = 0; i < 5; ++i) outcomes.push_back(node_->Append(BodyOf(i), Durability::kAsync, AppendClass::kInternal));
+  scheduler_.RunFor(absl::Seconds(5));
+
+  for (const auto& outcome : outcomes) {
+    ASSERT_TRUE(outcome->result.has_value());
+    EXPECT_TRUE(absl::IsDataLoss(outcome->result->status())) << outcome->result->status();
+  }
+  ASSERT_THAT(node_->machine.faults, SizeIs(1));
+  EXPECT_THAT(std::string(node_->machine.faults[0].message()), HasSubstr(".seg"));
+  EXPECT_TRUE(absl::IsDataLoss(node_->CanAppend(1)));
+  EXPECT_TRUE(absl::IsDataLoss(node_->Stats().fault));
+  EXPECT_THAT(node_->machine.Bodies(), ElementsAre("before"));
+  node_->StopAndClose();
+}
+
+TEST_F(LogFaultTest, AFailedWriteIsFinalToo) {
+  Open();
+  files_.FailNth(sim::FileOp::kWrite, 1, ".seg");
+
+  EXPECT_TRUE(absl::IsDataLoss(node_->AppendAndWait("lost").status()));
+  EXPECT_TRUE(absl::IsDataLoss(node_->AppendAndWait("refused").status()));
+  EXPECT_THAT(node_->machine.faults, SizeIs(1));
+}
+
+TEST_F(LogFaultTest, WhatAFailedSyncLeftInThePageCacheIsMadeDurableByTheNextStart) {
+  Open();
+  files_.FailNth(sim::FileOp::kSync, 1, ".seg");
+  ASSERT_TRUE(absl::IsDataLoss(node_->AppendAndWait("perhaps").status()));
+  node_->Crash();
+  files_.KillProcess();
+  NewNode();
+  Open();
+  ASSERT_THAT(node_->machine.Bodies(), ElementsAre("perhaps"));  // so somebody may have seen it
+
+  node_->Crash();
+  files_.LosePower();
+  NewNode();
+  Open();
+
+  EXPECT_THAT(node_->machine.Bodies(), ElementsAre("perhaps"));
+}
+
+TEST_F(LogFaultTest, AFailedWriteOfTheVoteKeepsTheLogFromLeading) {
+  ASSERT_TRUE(node_->Open().ok());
+  files_.FailNth(sim::FileOp::kSync, 1, "raft.state");
+
+  node_->OnShard([&] { node_->log().Start(); return true; });
+  scheduler_.RunFor(absl::Seconds(5));
+
+  EXPECT_THAT(node_->machine.terms_led, IsEmpty());
+  EXPECT_THAT(node_->machine.faults, SizeIs(1));
+}
+
+TEST_F(LogFaultTest, DamageThatAReadMeetsIsReportedAndStopsTheLog) {
+  Open();
+  const RecordPlace place = *node_->AppendAndWait(BodyOf(0, 500));
+  for (int i = 1; i < 50; ++i) ASSERT_TRUE(node_->AppendAndWait(BodyOf(i, 500)).ok());
+  const std::string path = SegmentPath("/log", {0});
+  files_.FlipBit(path, 4096 + static_cast<uint64_t>(place.position.value) + 100);
+
+  const absl::Status status = node_->Read(place.position, 500).status();
+
+  EXPECT_TRUE(absl::IsDataLoss(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr(absl::StrCat(path, " is damaged at byte ", 4096 + place.position.value)));
+  EXPECT_THAT(node_->machine.faults, SizeIs(1));
+  EXPECT_TRUE(absl::IsDataLoss(node_->AppendAndWait("refused").status()));
+}
+
+TEST_F(LogFaultTest, DamageThatReplayMeetsKeepsTheLogFromLeading) {
+  Open();
+  for (int i = 0; i < 50; ++i) ASSERT_TRUE(node_->AppendAndWait(BodyOf(i, 500)).ok());
+  node_->StopAndClose();
+  NewNode();
+  ASSERT_TRUE(node_->Open().ok());
+  files_.FlipBit(SegmentPath("/log", {0}), 4096 + 800);  // after Open() has read it
+
+  node_->OnShard([&] { node_->log().Start(); return true; });
+  scheduler_.RunFor(absl::Seconds(1));
+
+  EXPECT_THAT(node_->machine.terms_led, IsEmpty());
+  ASSERT_THAT(node_->machine.faults, SizeIs(1));
+  EXPECT_THAT(std::string(node_->machine.faults[0].message()), HasSubstr("is damaged at byte"));
+}
+
+// Found by the torture test: all segments were removed while the roll to the next one failed.
+TEST_F(LogFaultTest, ASegmentStaysUntilItsSuccessorIsDurable) {
+  Open();
+  std::vector<std::shared_ptr<Outcome>> outcomes;
+  while (node_->Segments().size() == 1) {  // laid out, not written
+    outcomes.push_back(node_->Append(BodyOf(static_cast<int>(outcomes.size()), 1000)));
+    ASSERT_TRUE(scheduler_.RunUntil([&] { return node_->Segments().size() > 1 || outcomes.back()->result.has_value(); },
+                                    absl::Seconds(1)));
+  }
+  files_.FailNth(sim::FileOp::kRename, 1, ".free");
+  node_->RemoveSegmentsBelow(node_->Segments().back().base);
+  scheduler_.RunUntilIdle();
+  ASSERT_THAT(node_->machine.faults, SizeIs(1));
+  const size_t applied = node_->machine.records.size();
+  node_->Crash();
+  files_.KillProcess();
+
+  NewNode();
+  Open();
+
+  EXPECT_GE(node_->machine.records.size(), applied);
+}
+
+TEST_F(LogFaultTest, OnAFullDiskUsersAreRefusedInternalRecordsGoOnAndAllComesBackByItself) {
+  Open();
+  files_.SetCapacity(files_.UsedBytes());
+  int sent = 0;
+  absl::Status refusal;
+  while (refusal.ok() && sent < 1000) {
+    refusal = node_->AppendAndWait(BodyOf(sent, 200)).status();
+    if (refusal.ok()) ++sent;
+  }
+
+  EXPECT_TRUE(absl::IsResourceExhausted(refusal)) << refusal;
+  EXPECT_EQ(V2CodeOf(refusal), 42900);
+  EXPECT_THAT(node_->machine.space, ElementsAre(true));
+  EXPECT_TRUE(node_->Stats().space_exhausted);
+  int internal = 0;
+  while (node_->AppendAndWait(BodyOf(internal, 100), Durability::kSync, AppendClass::kInternal).ok()) ++internal;
+  EXPECT_GE(internal, 50) << "the reserve is most of a segment";
+  EXPECT_TRUE(absl::IsResourceExhausted(node_->CanAppend(100, AppendClass::kInternal)));
+  EXPECT_THAT(node_->machine.faults, IsEmpty());
+
+  files_.SetCapacity(std::nullopt);
+  scheduler_.RunFor(2 * node_->options().space_retry_interval);
+
+  EXPECT_THAT(node_->machine.space, ElementsAre(true, false));
+  EXPECT_TRUE(node_->AppendAndWait("resumed").ok());
+  EXPECT_EQ(node_->machine.records.size(), static_cast<size_t>(sent + internal + 1));
+  node_->Crash();
+  files_.KillProcess();
+  NewNode();
+  Open();
+  EXPECT_EQ(node_->machine.records.size(), static_cast<size_t>(sent + internal + 1));
+}
+
+TEST_F(LogFaultTest, RetentionGivesSpaceBackAtOnce) {
+  Open();
+  files_.SetCapacity(files_.UsedBytes() + (20 << 10));
+  while (node_->AppendAndWait(BodyOf(1, 200)).ok()) continue;
+  ASSERT_TRUE(node_->Stats().space_exhausted);
+
+  node_->RemoveSegmentsBelow(node_->Segments().back().base);
+  scheduler_.RunUntilIdle();
+
+  EXPECT_FALSE(node_->Stats().space_exhausted);
+  EXPECT_TRUE(node_->AppendAndWait("resumed").ok());
+}
+
+TEST_F(LogFaultTest, AFullDiskAtTheFirstStartLeavesTheReserve) {
+  files_.SetCapacity(40 << 10);
+  Open();
+
+  EXPECT_THAT(node_->machine.space, ElementsAre(true));
+  EXPECT_TRUE(absl::IsResourceExhausted(node_->AppendAndWait("user").status()));
+  EXPECT_TRUE(node_->AppendAndWait("internal", Durability::kSync, AppendClass::kInternal).ok());
+}
+
+TEST_F(LogFaultTest, ASpareThatCannotBeWrittenIsTriedAgain) {
+  Open();
+  files_.FailNth(sim::FileOp::kWrite, 1, ".tmp");
+  for (int i = 0; i < 100; ++i) {
+    if (!node_->AppendAndWait(BodyOf(i, 200)).ok()) break;
+  }
+  EXPECT_THAT(node_->machine.space, ElementsAre(true));
+
+  scheduler_.RunFor(absl::Seconds(1));
+
+  EXPECT_THAT(node_->machine.space, ElementsAre(true, false));
+  EXPECT_THAT(node_->machine.faults, IsEmpty());
+  EXPECT_TRUE(node_->AppendAndWait("fine").ok());
+}
+
+TEST_F(LogFaultTest, StoppingOnAFullDiskEnds) {
+  Open();
+  files_.SetCapacity(files_.UsedBytes());
+  while (node_->AppendAndWait(BodyOf(1, 200)).ok()) continue;
+
+  node_->StopAndClose();
+
+  files_.SetCapacity(std::nullopt);
+  NewNode();
+  Open();
+  EXPECT_GT(node_->machine.records.size(), 10u);
+}
+
+}  // namespace
+}  // namespace fulmar::log
