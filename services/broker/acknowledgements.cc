@@ -63,7 +63,7 @@ void Acknowledgements::Ack(const AckCommand& command, Done<std::vector<absl::Sta
   }
   if (acknowledged > 0) {
     context_.observer().OnAcknowledged(acknowledged_in->topic_name(), acknowledged_in->group_name(), acknowledged);
-    delivery_.WakeGroup(acknowledged_in->group_name());  // there is room in the group's bound
+    delivery_.GroupHasRoom(acknowledged_in->group_name(), static_cast<int64_t>(acknowledged));
     if (context_.options.progress_flush_interval <= absl::ZeroDuration()) {
       progress_.WhenKept([statuses = std::move(statuses), done = std::move(done)](const absl::Status& kept) mutable {
         if (!kept.ok()) {

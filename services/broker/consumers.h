@@ -26,6 +26,7 @@ struct SubscribedQueue {
   GroupQueue progress;
   uint64_t sequence = 0;    // of the last copy written anywhere (index::QueueProgress::sequence)
   uint64_t confirmed = 0;   // of the last copy that the offset service has
+  bool marked = false;      // ProgressFlusher has it on its list
   bool kept = false;        // something worth keeping ever happened: an explicit start, a delivery, an end
   int64_t armed_ms = INT64_MAX;  // RetryTimes will look at it then
   std::vector<index::QueueEntry> window;  // index entries read ahead, ascending

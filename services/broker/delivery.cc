@@ -10,6 +10,18 @@
 #include "services/common/status.h"
 
 namespace fulmar::broker {
+namespace {
+
+// Mostly the one that came first; thousands that time out together must not each search the line.
+void StopWaiting(Subscription& subscription, ReceiveId id) {
+  if (!subscription.waiting.empty() && subscription.waiting.front() == id) {
+    subscription.waiting.pop_front();
+  } else {
+    std::erase(subscription.waiting, id);
+  }
+}
+
+}  // namespace
 
 Delivery::Delivery(ShardContext& context, Consumers& consumers, AutoCreate& definitions, ClientTable& clients,
                    ProgressFlusher& progress, RetryTimes& retry)
@@ -104,7 +116,7 @@ void Delivery::OnDeadline(WaitingReceive& receive) {
   // One that does not want to wait still gets to see the whole queue: the pass that ends its looking answers it.
   if (receive.scanning && receive.command.wait <= absl::ZeroDuration()) return;
   if (Subscription* subscription = consumers_.Find(receive.subscription); subscription != nullptr) {
-    std::erase(subscription->waiting, receive.id);
+    StopWaiting(*subscription, receive.id);
   }
   const std::unique_ptr<WaitingReceive> over = parked_.Remove(receive.id);
   Release(*over);
@@ -118,7 +130,7 @@ void Delivery::EndAll(const std::vector<ReceiveId>& ids, const absl::Status& why
     const std::unique_ptr<WaitingReceive> receive = parked_.Remove(id);
     if (receive == nullptr) continue;
     if (Subscription* subscription = consumers_.Find(receive->subscription); subscription != nullptr) {
-      std::erase(subscription->waiting, id);
+      StopWaiting(*subscription, id);
     }
     Release(*receive);
     if (absl::IsCancelled(why) || absl::IsNotFound(why)) {
@@ -157,7 +169,8 @@ void Delivery::WakeTopic(uint32_t topic_id) {
   consumers_.ForEachOfTopic(topic_id, [this](Subscription& subscription) { Wake(subscription); });
 }
 
-void Delivery::WakeGroup(std::string_view group) {
+void Delivery::GroupHasRoom(std::string_view group, int64_t ended) {
+  if (consumers_.FlightsOf(group) + ended < context_.options.max_in_flight_per_group) return;
   consumers_.ForEachOfGroup(group, [this](Subscription& subscription) { Wake(subscription); });
 }
 

@@ -38,7 +38,8 @@ class Delivery {
   // Something may be there for those who wait.
   void Wake(Subscription& subscription);
   void WakeTopic(uint32_t topic_id);
-  void WakeGroup(std::string_view group);
+  // `ended` flights of the group are over: who waited for its bound may go on.
+  void GroupHasRoom(std::string_view group, int64_t ended);
   // These wait for nothing any more.
   void EndAll(const std::vector<ReceiveId>& ids, const absl::Status& why);
   void EndOf(const std::vector<uint64_t>& subscriptions, const absl::Status& why) { EndAll(parked_.Of(subscriptions), why); }

@@ -21,7 +21,8 @@ ProgressFlusher::ProgressFlusher(ShardContext& context, Consumers& consumers, ab
     : context_(context), consumers_(consumers), on_fenced_(std::move(on_fenced)), backoff_(kFirstBackoff) {}
 
 void ProgressFlusher::MarkChanged(SubscribedQueue& queue) {
-  queue.kept = true;
+  if (queue.marked) return;
+  queue.kept = queue.marked = true;
   changed_.emplace(queue.subscription.id, queue.queue.id.queue);
   Arm();
 }
@@ -87,6 +88,7 @@ std::vector<index::QueueProgress> ProgressFlusher::Take(const absl::btree_set<Qu
   for (const QueueKey& key : keys) {
     SubscribedQueue* queue = Find(key);
     if (queue == nullptr) continue;  // its topic or group was deleted
+    queue->marked = false;
     index::QueueProgress& entry = entries.emplace_back();
     entry.group = queue->subscription.group_name();
     entry.topic_id = queue->queue.id.topic_id;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "services/broker/shard_world.h"
 #include "services/common/errors.h"
+#include "services/common/files.h"
 #include "services/common/log.h"
 #include "services/common/sim/test_seed.h"
 
@@ -719,6 +720,55 @@ TEST_F(ShardTest, AFailedSyncIsNeverAnsweredAsSuccessAndTheShardSaysWhy) {
   EXPECT_FALSE(world.Send("t", {"c"}).ok());
   EXPECT_FALSE(world.Status().health.ok());
   EXPECT_FALSE(world.Status().serving);
+}
+
+// Goal: garbage is never delivered, the message stays in the lag, and trying again does not become a hot loop.
+TEST_F(ShardTest, AMessageWithDamagedBytesIsHeldBackAndCountedWhileTheOthersFlow) {
+  world.options.log.cache_bytes = 1;
+  world.Start();
+  for (const std::string body : {"one", "the-bad-one", "three"}) ASSERT_TRUE(world.Send("t", {body}).ok());
+  world.scheduler.RunFor(absl::Seconds(1));
+  world.Stop();
+  int flipped = 0;
+  const std::vector<std::string> names = world.files.List("/data/log/segments").value();
+  for (const std::string& name : names) {
+    const std::string path = absl::StrCat("/data/log/segments/", name);
+    const std::string bytes = common::ReadWholeFile(world.files, path).value();
+    const size_t at = bytes.rfind("the-bad-one");
+    if (at == std::string::npos) continue;
+    world.Start();  // opened while it was whole
+    world.files.FlipBit(path, at);
+    ++flipped;
+    break;
+  }
+  ASSERT_EQ(flipped, 1);
+
+  EXPECT_THAT(world.Drain("t", "g"), UnorderedElementsAre("one", "three"));
+  EXPECT_EQ(world.counts.unreadable, 1u);
+  world.scheduler.RunFor(absl::Seconds(90));
+  EXPECT_THAT(world.Drain("t", "g"), IsEmpty());
+  EXPECT_EQ(world.counts.unreadable, 2u);
+  int64_t lag = 0;
+  for (const GroupQueueState& queue : world.Group("g")->queues) lag += queue.lag;
+  EXPECT_EQ(lag, 1);
+}
+
+TEST_F(ShardTest, TenThousandParkedReceivesAreWokenAndEndedInTime) {
+  world.Start();
+  ASSERT_TRUE(world.Send("t", {"x"}).ok());
+  world.Drain("t", "g");
+  int answered = 0, empty = 0;
+  for (int i = 0; i < 10000; ++i) {
+    world.shard->Receive(world.MakeReceive("t", "g", Wait(absl::Seconds(20))), [&](const auto& result) { result.ok() ? ++answered : ++empty; });
+  }
+  world.scheduler.RunFor(absl::Seconds(5));
+  EXPECT_EQ(world.Status().parked_receives, 10000);
+  ASSERT_TRUE(world.Send("t", {"1", "2", "3"}).ok());
+  world.scheduler.RunUntilIdle();
+  EXPECT_GE(answered, 1);
+  world.scheduler.RunFor(absl::Seconds(20));
+  EXPECT_EQ(answered + empty, 10000);
+  EXPECT_EQ(world.Status().parked_receives, 0);
 }
 
 TEST_F(ShardTest, AFullDiskRefusesSendsWhileReceivesAndAcknowledgementsGoOn) {
