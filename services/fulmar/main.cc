@@ -2,6 +2,7 @@
 #include <csignal>
 #include <iostream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,7 +20,8 @@ constexpr int kUsage = 2;
 
 // The flags that every role has under a short name; all other keys are flags under their own (--broker.log.segment_bytes=64MiB).
 struct RoleArguments {
-  std::string listen, metrics, data, advertise, config;
+  std::optional<std::string> listen, metrics, data, advertise;  // an empty text is a value, too: --metrics ""
+  std::string config;
 };
 
 void AddRoleOptions(CLI::App& role, const std::shared_ptr<RoleArguments>& arguments) {
@@ -34,8 +36,8 @@ void AddRoleOptions(CLI::App& role, const std::shared_ptr<RoleArguments>& argume
 }
 
 std::unique_ptr<Config> ConfigOf(const RoleArguments& arguments, std::vector<std::string> flags) {
-  const auto add = [&](const char* key, const std::string& value) {
-    if (!value.empty()) flags.push_back(std::string("--server.") + key + "=" + value);
+  const auto add = [&](const char* key, const std::optional<std::string>& value) {
+    if (value.has_value()) flags.push_back(std::string("--server.") + key + "=" + *value);
   };
   add("listen", arguments.listen);
   add("metrics", arguments.metrics);
