@@ -211,6 +211,24 @@ TEST_F(LogFaultTest, AFullDiskAtTheFirstStartLeavesTheReserve) {
   EXPECT_TRUE(node_->AppendAndWait("internal", Durability::kSync, AppendClass::kInternal).ok());
 }
 
+TEST_F(LogFaultTest, OnASmallDiskSegmentsAreSmaller) {
+  LogOptions options = SmallLog();
+  options.segment_bytes = 256 << 20;
+  files_.SetCapacity(100 << 20);
+  node_ = std::make_unique<LogNode>(files_, scheduler_, random_, options);
+  Open();
+
+  EXPECT_FALSE(node_->Stats().space_exhausted);
+  EXPECT_EQ(node_->Stats().disk_bytes, uint64_t{(16 + 64) << 20});
+  for (int i = 0; i < 30; ++i) ASSERT_TRUE(node_->AppendAndWait(BodyOf(i, 1 << 20)).ok());
+
+  node_->Crash();
+  files_.KillProcess();
+  node_ = std::make_unique<LogNode>(files_, scheduler_, random_, options);
+  Open();
+  EXPECT_EQ(node_->machine.records.size(), 30u);
+}
+
 TEST_F(LogFaultTest, ASpareThatCannotBeWrittenIsTriedAgain) {
   Open();
   files_.FailNth(sim::FileOp::kWrite, 1, ".tmp");

@@ -99,7 +99,8 @@ class LogImpl final : public ReplicatedLog {
 
   // --- Space.
   void MaintainSpares();
-  void OnSpareMade(SpareFile spare, absl::Status status);
+  void OnSpareMade(absl::StatusOr<SpareFile> spare);
+  bool IsRecyclable(uint64_t file_bytes) const;
   void SetSpaceExhausted(bool exhausted);
   void RetrySpaceLater();
   void RemoveNextDoomed();

@@ -12,20 +12,20 @@ void LogImpl::MaintainSpares() {
   if (stopping_ || !fault_.ok()) return;
   if (spares_.size() >= WantedSpares()) return SetSpaceExhausted(false);
   if (spare_maker_ != nullptr || space_timer_ != 0) return;
-  const SpareFile spare{next_spare_number_++, static_cast<uint64_t>(options_.segment_bytes)};
-  spare_maker_ = std::make_shared<SpareMaker>(env_.files, env_.reader, options_.dir, spare.number, spare.file_bytes);
-  spare_maker_->Start([&shard = env_.shard, made = Guarded([this, spare](absl::Status status) {
-                         OnSpareMade(spare, std::move(status));
-                       })](absl::Status status) mutable {
-    shard.Post([made = std::move(made), status = std::move(status)]() mutable { made(std::move(status)); });
+  const SpareFile wanted{next_spare_number_++, static_cast<uint64_t>(options_.segment_bytes)};
+  spare_maker_ = std::make_shared<SpareMaker>(env_.files, env_.reader, options_.dir, wanted, MinSpareBytes(options_));
+  spare_maker_->Start([&shard = env_.shard, made = Guarded([this](absl::StatusOr<SpareFile> spare) {
+                         OnSpareMade(std::move(spare));
+                       })](absl::StatusOr<SpareFile> spare) mutable {
+    shard.Post([made = std::move(made), spare = std::move(spare)]() mutable { made(std::move(spare)); });
   });
 }
 
-void LogImpl::OnSpareMade(SpareFile spare, absl::Status status) {
+void LogImpl::OnSpareMade(absl::StatusOr<SpareFile> spare) {
   spare_maker_.reset();
-  if (status.ok()) {
-    spares_.push_back(spare);
-  } else if (!absl::IsCancelled(status) && spares_.size() < WantedSpares()) {
+  if (spare.ok()) {
+    spares_.push_back(*spare);
+  } else if (!absl::IsCancelled(spare.status()) && spares_.size() < WantedSpares()) {
     // Whatever the reason: as long as there is no spare, what is left of the open segment is kept for internal records. If the
     // disk is broken altogether, the next write will say so.
     SetSpaceExhausted(true);
@@ -57,13 +57,19 @@ void LogImpl::RemoveSegmentsBelow(LogPosition position) {
   RemoveNextDoomed();
 }
 
+// Full size, or any when space is short: a small file now is better than none.
+bool LogImpl::IsRecyclable(uint64_t file_bytes) const {
+  const uint64_t full = static_cast<uint64_t>(options_.segment_bytes);
+  return file_bytes == full || (space_exhausted_ && file_bytes >= MinSpareBytes(options_) && file_bytes < full);
+}
+
 // One at a time, oldest first, each durably: whenever the power goes, what remains has no hole.
 void LogImpl::RemoveNextDoomed() {
   if (doomed_.empty() || stopping_ || !fault_.ok() || std::exchange(removing_, true)) return;
   const RecoveredSegment& segment = doomed_.front();
   std::optional<SpareFile> spare;
   // One more than wanted: the next roll then finds a file without anybody having to fill one.
-  if (segment.header.file_bytes == static_cast<uint64_t>(options_.segment_bytes) && spares_.size() <= WantedSpares())
+  if (IsRecyclable(segment.header.file_bytes) && spares_.size() <= WantedSpares())
     spare = SpareFile{next_spare_number_++, segment.header.file_bytes};
   RunOn(
       env_.reader,

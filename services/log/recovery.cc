@@ -37,7 +37,7 @@ absl::Status CollectSpares(Files& files, const LogOptions& options, RecoveredLog
         FULMAR_ASSIGN_OR_RETURN(bytes, file->Size());
       }
       log.next_spare_number = std::max(log.next_spare_number, *number + 1);
-      if (bytes == static_cast<uint64_t>(options.segment_bytes)) {
+      if (bytes >= MinSpareBytes(options) && bytes <= static_cast<uint64_t>(options.segment_bytes)) {
         log.spares.push_back({*number, bytes});
       } else {
         FULMAR_RETURN_IF_ERROR(files.Remove(path));
@@ -49,7 +49,7 @@ absl::Status CollectSpares(Files& files, const LogOptions& options, RecoveredLog
 
 absl::Status CreateFirstSegment(Files& files, const LogOptions& options) {
   const std::string path = UnfinishedSparePath(options.dir, 0);
-  const uint64_t bytes = std::min<uint64_t>(kFirstSegmentBytes, static_cast<uint64_t>(options.segment_bytes));
+  const uint64_t bytes = MinSpareBytes(options);
   FULMAR_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, files.Open(path, OpenMode::kCreateOrOpen));
   FULMAR_RETURN_IF_ERROR(file->ZeroFill(bytes));
   return TurnIntoSegment(files, *file, path, options.dir,
@@ -140,6 +140,10 @@ absl::Status MakeTailDurable(const RecoveredLog& log) {
 }
 
 }  // namespace
+
+uint64_t MinSpareBytes(const LogOptions& options) {
+  return std::min(kFirstSegmentBytes, static_cast<uint64_t>(options.segment_bytes));
+}
 
 absl::Status DamageAt(const std::string& path, const FrameScanner& scanner, std::string_view why) {
   return absl::DataLossError(absl::StrCat(path, " is damaged at byte ", scanner.OffsetOf(scanner.cursor().position),

@@ -14,6 +14,7 @@
 #include "services/log/frame_scanner.h"
 #include "services/log/raft_state.h"
 #include "services/log/replicated_log.h"
+#include "services/log/segment_names.h"
 
 namespace fulmar::log {
 
@@ -34,11 +35,6 @@ struct RecoveredSegment {
   bool empty = true;         // holds no entry
 };
 
-struct SpareFile {
-  uint64_t number = 0;
-  uint64_t file_bytes = 0;
-};
-
 // What Open() finds.
 struct RecoveredLog {
   std::vector<RecoveredSegment> segments;      // oldest first, never empty; the last one is open
@@ -54,8 +50,10 @@ struct RecoveredLog {
   std::string cut;  // where a torn tail was cut ("<file> at byte <n>"); empty: the log ended cleanly
 };
 
-// Size of the first segment of a new log: small, so that a first start does not wait for a whole one to be filled.
+// Size of the first segment of a new log: small, so that a first start does not wait for a whole one to be filled. And what
+// segments shrink to when space is short.
 inline constexpr uint64_t kFirstSegmentBytes = 16 << 20;
+uint64_t MinSpareBytes(const LogOptions& options);
 
 // Reads the segments of a log back: every frame from the segment of `applied` to the end is verified; older segments by
 // their headers only. Cuts a torn tail. Creates the first segment when there is none and `state` says that nothing was

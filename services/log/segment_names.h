@@ -23,6 +23,12 @@ std::string SegmentPath(std::string_view dir, LogPosition base);
 std::string SparePath(std::string_view dir, uint64_t number);
 std::string UnfinishedSparePath(std::string_view dir, uint64_t number);
 
+// A prepared file.
+struct SpareFile {
+  uint64_t number = 0;
+  uint64_t file_bytes = 0;
+};
+
 // What a name inside SegmentsDir() means; nullopt when it is not of that kind.
 std::optional<LogPosition> ParseSegmentName(std::string_view name);
 std::optional<uint64_t> ParseSpareName(std::string_view name);

@@ -29,7 +29,7 @@ void SpareMaker::RunPiece() {
   absl::Status status = cancelled_.load(std::memory_order_relaxed) ? absl::CancelledError("stopping") : absl::OkStatus();
   if (status.ok() && file_ == nullptr) status = Begin();
   if (status.ok()) status = WritePiece();
-  if (!status.ok() || written_ == file_bytes_) return Finish(std::move(status));
+  if (!status.ok() || written_ == spare_.file_bytes) return Finish(std::move(status));
   executor_.Post([self = shared_from_this()] { self->RunPiece(); });
 }
 
@@ -37,16 +37,18 @@ absl::Status SpareMaker::Begin() {
   // Asked before, so that a nearly full disk is not filled to the last byte and emptied again on every attempt: the index
   // writes to the same disk.
   FULMAR_ASSIGN_OR_RETURN(const uint64_t free, files_.FreeBytes(dir_));
-  const uint64_t wanted = file_bytes_ + file_bytes_ / 8;
-  if (free < wanted)
-    return absl::ResourceExhaustedError(
-        absl::StrCat(SegmentsDir(dir_), " has ", free, " bytes free, the next segment wants ", wanted));
-  FULMAR_ASSIGN_OR_RETURN(file_, files_.Open(UnfinishedSparePath(dir_, number_), common::OpenMode::kCreateOrOpen));
+  const auto wanted = [](uint64_t file_bytes) { return file_bytes + file_bytes / 8; };
+  while (free < wanted(spare_.file_bytes) && spare_.file_bytes > min_bytes_)
+    spare_.file_bytes = std::max(spare_.file_bytes / 2, min_bytes_);
+  if (free < wanted(spare_.file_bytes))
+    return absl::ResourceExhaustedError(absl::StrCat(SegmentsDir(dir_), " has ", free,
+                                                     " bytes free, the next segment wants ", wanted(spare_.file_bytes)));
+  FULMAR_ASSIGN_OR_RETURN(file_, files_.Open(UnfinishedSparePath(dir_, spare_.number), common::OpenMode::kCreateOrOpen));
   return absl::OkStatus();
 }
 
 absl::Status SpareMaker::WritePiece() {
-  const uint64_t size = std::min(kPieceBytes, file_bytes_ - written_);
+  const uint64_t size = std::min(kPieceBytes, spare_.file_bytes - written_);
   FULMAR_RETURN_IF_ERROR(file_->PWrite(written_, std::string_view(Zeros()).substr(0, size)));
   FULMAR_RETURN_IF_ERROR(file_->Sync());
   written_ += size;
@@ -56,10 +58,11 @@ absl::Status SpareMaker::WritePiece() {
 void SpareMaker::Finish(absl::Status status) {
   const bool created = file_ != nullptr;
   file_.reset();
-  if (status.ok()) status = files_.Rename(UnfinishedSparePath(dir_, number_), SparePath(dir_, number_));
+  if (status.ok()) status = files_.Rename(UnfinishedSparePath(dir_, spare_.number), SparePath(dir_, spare_.number));
   if (status.ok()) status = files_.SyncDir(SegmentsDir(dir_));
   // What is left of a failure goes away now, or at the next Open().
-  if (!status.ok() && created) (void)files_.Remove(UnfinishedSparePath(dir_, number_));
+  if (!status.ok() && created) (void)files_.Remove(UnfinishedSparePath(dir_, spare_.number));
+  if (status.ok()) return std::exchange(done_, nullptr)(spare_);
   std::exchange(done_, nullptr)(std::move(status));
 }
 

@@ -8,24 +8,27 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "services/common/executor.h"
 #include "services/common/files.h"
 #include "services/common/ids.h"
+#include "services/log/segment_names.h"
 
 namespace fulmar::log {
 
 // Prepares one spare segment file: zeros written and synced, a piece at a time, so that reads which wait on the same
-// executor (and the log's own syncs on the same disk) get their turn in between.
+// executor (and the log's own syncs on the same disk) get their turn in between. On a disk that is nearly full, or small, the
+// file is made smaller, down to `min_bytes`.
 // Lives until its last piece ran: each task holds it.
 class SpareMaker : public std::enable_shared_from_this<SpareMaker> {
  public:
-  using Done = absl::AnyInvocable<void(absl::Status) &&>;
+  using Done = absl::AnyInvocable<void(absl::StatusOr<SpareFile>) &&>;
 
   // Borrows: files, executor.
-  SpareMaker(common::Files& files, common::Executor& executor, std::string dir, uint64_t number, uint64_t file_bytes)
-      : files_(files), executor_(executor), dir_(std::move(dir)), number_(number), file_bytes_(file_bytes) {}
+  SpareMaker(common::Files& files, common::Executor& executor, std::string dir, SpareFile wanted, uint64_t min_bytes)
+      : files_(files), executor_(executor), dir_(std::move(dir)), min_bytes_(min_bytes), spare_(wanted) {}
 
-  // Any thread. `done` runs once on the executor: OK when the file is durable under its name (SparePath).
+  // Any thread. `done` runs once on the executor, when the file is durable under its name (SparePath).
   // Errors: ResourceExhausted (not enough space; nothing of the file remains), Cancelled, as Files.
   void Start(Done done);
   // Any thread. Ends the work at the next piece.
@@ -40,8 +43,8 @@ class SpareMaker : public std::enable_shared_from_this<SpareMaker> {
   common::Files& files_;
   common::Executor& executor_;
   const std::string dir_;
-  const uint64_t number_;
-  const uint64_t file_bytes_;
+  const uint64_t min_bytes_;
+  SpareFile spare_;
   std::atomic<bool> cancelled_{false};
   std::unique_ptr<common::File> file_;
   uint64_t written_ = 0;
