@@ -24,5 +24,11 @@ fulmar_library(fulmar_broker_edge
 
 fulmar_test(broker_edge_test
   SRCS
+    data_plane_convert_test.cc
+    message_convert_test.cc
     messaging_handler_test.cc
+    wire_walk_convert_test.cc
   DEPS fulmar_broker_edge fulmar_sim)
+
+fulmar_fuzzer(wire_walk_fuzzer SRCS wire_walk_fuzzer.cc DEPS fulmar_broker_bytes)
+fulmar_fuzzer(message_record_fuzzer SRCS message_record_fuzzer.cc DEPS fulmar_broker)
