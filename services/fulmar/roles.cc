@@ -363,6 +363,8 @@ absl::Status RunStandalone(Config& config) {
   watch->Stop();
   StopAnnouncer(announcer);
   messaging.Stop();
+  registry.Stop();
+  offset_service.Stop();
   broker->Stop();
   process.Shutdown();
   offset->Stop();
@@ -381,6 +383,7 @@ absl::Status RunOffset(Config& config) {
   process.SetHealth(absl::OkStatus());
   process.WaitForEnd();
   process.StopServing();
+  service.Stop();
   offset->Stop();
   process.Shutdown();
   return absl::OkStatus();
@@ -454,6 +457,7 @@ absl::Status RunRegistry(Config& config) {
   process.WaitForEnd();
   process.StopServing();
   messaging.Stop();
+  registry.Stop();
   process.Shutdown();
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <utility>
@@ -311,6 +312,20 @@ TEST_F(OffsetClientTest, ADestroyedWatchIsSilentAndAStoppedServerDoesNotHangOnIt
 
   EXPECT_THAT(silent.Take(), ElementsAre("a"));
   StopServer();  // other_watch is open
+}
+
+TEST_F(OffsetClientTest, AWatchDoesNotKeepAStoppingServerFromShuttingDown) {
+  ASSERT_TRUE(Claim(1).ok());
+  Seen seen;
+  const auto watch = client_->WatchDefinitions(0, seen.Into());
+  ASSERT_TRUE(EnsureTopic("a").ok());
+  ASSERT_TRUE(seen.WaitFor("a"));
+  const absl::Duration before = clock_.Steady();
+
+  handler_->Stop();
+  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoSeconds(kPatience));  // cancels what is still there then
+
+  EXPECT_LT(clock_.Steady() - before, kPatience);
 }
 
 TEST_F(OffsetClientTest, DestructionAnswersCallsThatAreUnderWay) {

@@ -69,8 +69,9 @@ class PartsReply final : public grpc::ServerWriteReactor<Response> {
 // One watcher. Ends when its call is cancelled, which is also how a broken connection and the server's end look.
 class WatchReply final : public grpc::ServerWriteReactor<v1::WatchDefinitionsResponse> {
  public:
-  WatchReply(grpc::CallbackServerContext& call, index::DefinitionStore& definitions, uint64_t since_version)
-      : call_(call) {
+  WatchReply(grpc::CallbackServerContext& call, index::DefinitionStore& definitions, uint64_t since_version, common::OpenCalls& open)
+      : call_(call), open_(open) {
+    open_.Add(call_);
     StartSendInitialMetadata();  // tells the watcher that it is connected, also when there is nothing yet
     watch_ = definitions.WatchDefinitions(since_version, [this](const index::DefinitionEvent& event) { Push(event); });
   }
@@ -88,7 +89,10 @@ class WatchReply final : public grpc::ServerWriteReactor<v1::WatchDefinitionsRes
     watch_.reset();  // no Push from here on
     Finish(grpc::Status::CANCELLED);
   }
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    open_.Remove(call_);
+    delete this;
+  }
 
  private:
   void Push(const index::DefinitionEvent& event) {
@@ -110,6 +114,7 @@ class WatchReply final : public grpc::ServerWriteReactor<v1::WatchDefinitionsRes
   }
 
   grpc::CallbackServerContext& call_;
+  common::OpenCalls& open_;
   std::unique_ptr<index::DefinitionStore::Watch> watch_;
   absl::Mutex mutex_;
   std::deque<v1::WatchDefinitionsResponse> waiting_ ABSL_GUARDED_BY(mutex_);  // the front is being written
@@ -270,7 +275,7 @@ grpc::ServerWriteReactor<v1::ListGroupsResponse>* OffsetHandler::ListGroups(grpc
 
 grpc::ServerWriteReactor<v1::WatchDefinitionsResponse>* OffsetHandler::WatchDefinitions(
     grpc::CallbackServerContext* call, const v1::WatchDefinitionsRequest* request) {
-  return new WatchReply(*call, definitions_, request->since_version());
+  return new WatchReply(*call, definitions_, request->since_version(), watches_);
 }
 
 }  // namespace fulmar::offset

@@ -5,6 +5,7 @@
 #include <grpcpp/support/server_callback.h>
 
 #include "fulmar/offset/v1/offset.grpc.pb.h"
+#include "services/common/grpc/open_calls.h"
 #include "services/index/ports.h"
 #include "services/offset/offset_core.h"
 
@@ -17,6 +18,8 @@ class OffsetHandler final : public v1::OffsetService::CallbackService {
   OffsetHandler(index::ProgressStore& progress, index::DefinitionStore& definitions)
       : progress_(progress), definitions_(definitions) {}
   explicit OffsetHandler(OffsetCore& core) : OffsetHandler(core, core) {}
+  // Ends the watches, which would keep a server from shutting down. Watchers come again when there is a server again.
+  void Stop() { watches_.CancelAll(); }
 
   grpc::ServerWriteReactor<v1::ClaimResponse>* Claim(grpc::CallbackServerContext* call, const v1::ClaimRequest* request) override;
   grpc::ServerUnaryReactor* WriteProgress(grpc::CallbackServerContext* call, const v1::WriteProgressRequest* request,
@@ -50,6 +53,7 @@ class OffsetHandler final : public v1::OffsetService::CallbackService {
  private:
   index::ProgressStore& progress_;
   index::DefinitionStore& definitions_;
+  common::OpenCalls watches_;
 };
 
 }  // namespace fulmar::offset

@@ -10,7 +10,10 @@ namespace {
 // One broker's stream: read, take in, answer, read on. Reads and writes alternate, so nothing piles up.
 class AnnounceStream final : public grpc::ServerBidiReactor<v1::Announcement, v1::AnnounceReply> {
  public:
-  explicit AnnounceStream(RouteTable& table) : table_(table) { StartRead(&request_); }
+  AnnounceStream(grpc::CallbackServerContext& call, RouteTable& table, common::OpenCalls& open) : call_(call), table_(table), open_(open) {
+    open_.Add(call_);
+    StartRead(&request_);
+  }
 
   void OnReadDone(bool ok) override {
     if (!ok) return Finish(grpc::Status::OK);
@@ -33,18 +36,23 @@ class AnnounceStream final : public grpc::ServerBidiReactor<v1::Announcement, v1
     StartRead(&request_);
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    open_.Remove(call_);
+    delete this;
+  }
 
  private:
+  grpc::CallbackServerContext& call_;
   RouteTable& table_;
+  common::OpenCalls& open_;
   v1::Announcement request_;
   v1::AnnounceReply reply_;
 };
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::Announcement, v1::AnnounceReply>* RegistryHandler::Announce(grpc::CallbackServerContext* /*call*/) {
-  return new AnnounceStream(table_);
+grpc::ServerBidiReactor<v1::Announcement, v1::AnnounceReply>* RegistryHandler::Announce(grpc::CallbackServerContext* call) {
+  return new AnnounceStream(*call, table_, open_);
 }
 
 }  // namespace fulmar::registry
