@@ -96,7 +96,7 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
 
 void Sender::Append(ShardContext& context, Topic& topic, std::string record, log::Durability durability,
                     absl::AnyInvocable<void(absl::StatusOr<Placed>) &&> done) {
-  // Asked first, because an offset that is given must be used: what the log accepts now fails later only with the leadership.
+  // Asked first, so that what is refused at once takes no offset.
   if (absl::Status status = context.log->CanAppend(record.size(), log::AppendClass::kUser); !status.ok()) {
     return std::move(done)(ClientError(status));
   }
@@ -107,12 +107,13 @@ void Sender::Append(ShardContext& context, Topic& topic, std::string record, log
   ++topic.messages_in;
   topic.bytes_in += record.size();
   context.log->Append(log::RecordType::kMessage, std::move(record), durability, log::AppendClass::kUser,
-                      [placed, done = std::move(done)](const absl::StatusOr<log::RecordPlace>& place) mutable {
-                        if (place.ok()) {
-                          std::move(done)(placed);
-                        } else {
-                          std::move(done)(ClientError(place.status()));
-                        }
+                      [&context, id = queue.id, term = context.term, placed, done = std::move(done)](
+                          const absl::StatusOr<log::RecordPlace>& place) mutable {
+                        if (place.ok()) return std::move(done)(placed);
+                        // Refused while it waited (the disk filled): so was all that waited behind it, and nothing was taken
+                        // since. The offset is given again, else the queue would have a hole.
+                        if (context.term == term) context.state.TakeBack(id, placed.offset);
+                        std::move(done)(ClientError(place.status()));
                       });
 }
 

@@ -329,6 +329,11 @@ void ShardState::ResetProjections() {
   for (auto& [name, group] : groups_) group->deleting = false;
 }
 
+void ShardState::TakeBack(index::QueueId id, int64_t offset) {
+  const auto queue = queues_.find(id);  // gone with its topic, perhaps
+  if (queue != queues_.end()) queue->second->projected = std::min(queue->second->projected, offset);
+}
+
 void ShardState::DropIdleRings() {
   for (auto& [id, queue] : queues_) {
     if (queue->recent_seen == queue->counters.next && !queue->recent.empty()) queue->recent.Clear();

@@ -105,6 +105,8 @@ class ShardState {
 
   // The leader starts to give offsets.
   void ResetProjections();
+  // Those from `offset` on were given and not used.
+  void TakeBack(index::QueueId queue, int64_t offset);
   // Frees the rings of queues that nobody wrote to since the last call.
   void DropIdleRings();
 
