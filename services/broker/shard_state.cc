@@ -234,6 +234,9 @@ void ShardState::ApplyProgress(const log::AppliedRecord& record) {
   for (const std::string_view bytes : MustDecode(DecodeProgressBatch(record.body.view()), record)) {
     const index::QueueProgress progress = MustDecode(index::DecodeProgress(bytes), record);
     const index::QueueId queue{progress.topic_id, progress.queue};
+    // Retention says it again as it was applied; newer progress may have been on its way in front of that.
+    const auto known = logged_progress_.find({progress.group, queue});
+    if (known != logged_progress_.end() && known->second.sequence > progress.sequence) continue;
     logged_progress_[{progress.group, queue}] = {progress.sequence, record.position};
     batch_.Put(index::ProgressKey(progress.group, queue), index::EncodeStored(record.position, bytes));
   }
