@@ -106,9 +106,10 @@ void ProgressFlusher::WriteToService() {
   keys.insert(lacking_.begin(), lacking_.end());
   waiting_in_write_ = std::exchange(waiting_, {});
   written_.clear();
-  in_write_ = Take(keys, written_);
-  in_write_.insert(in_write_.end(), deleted_.begin(), deleted_.end());
-  deleted_.clear();
+  // What was deleted goes first: a group that was made again at once has new progress under the same name.
+  in_write_ = std::exchange(deleted_, {});
+  std::vector<index::QueueProgress> entries = Take(keys, written_);
+  in_write_.insert(in_write_.end(), std::make_move_iterator(entries.begin()), std::make_move_iterator(entries.end()));
   if (in_write_.empty()) {
     AnswerAll(std::exchange(waiting_in_write_, {}), absl::OkStatus());
     return;
