@@ -97,6 +97,8 @@ void Acknowledgements::ChangeInvisible(const ChangeInvisibleCommand& command, Do
 
   SubscribedQueue& queue = *target->queue;
   ReceiptHandle handle = target->handle;
+  // On its way to the dead letters: given back now, it would be there and here.
+  if (dead_letters_.Moving(queue, handle.offset)) return std::move(done)(RefuseState(GroupQueue::Handle::kStale));
   absl::Duration invisible = std::max(command.invisible_duration, context_.options.min_retry_delay);
   // A push consumer gives back a message whose last attempt failed: nothing is gained by letting it wait for its dead letter.
   const Flight* flight = queue.progress.Find(handle.offset);
