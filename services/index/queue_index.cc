@@ -92,7 +92,10 @@ absl::StatusOr<int64_t> QueueIndex::FirstNotBelow(QueueId queue, const QueueCoun
   }
   // `low` may be a hole; the answer is the offset of an entry.
   it->Seek(QueueEntryKey(queue, low));
-  if (!it->Valid()) return counters.next;
+  if (!it->Valid()) {
+    FULMAR_RETURN_IF_ERROR(it->status());  // else retention would take an unreadable queue for an empty one
+    return counters.next;
+  }
   FULMAR_ASSIGN_OR_RETURN(const QueueEntry entry, DecodeQueueEntry(it->key(), it->value()));
   return entry.offset;
 }

@@ -1,6 +1,8 @@
 #include "services/index/queue_index.h"
 
+#include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -45,6 +47,50 @@ TEST_F(QueueIndexTest, ADamagedEntryIsDataLossNotASkippedMessage) {
   kv_.Write(batch);
 
   EXPECT_EQ(index_.Read({1, 0}, 0, 3, 100).status().code(), absl::StatusCode::kDataLoss);
+}
+
+// The store answers `good_seeks` seeks, then it meets damage.
+class DyingKv final : public MemKv {
+ public:
+  std::unique_ptr<Iterator> Scan(std::string_view begin, std::string_view end) const override {
+    return std::make_unique<Dying>(MemKv::Scan(begin, end), good_seeks);
+  }
+  int good_seeks = 0;
+
+ private:
+  struct Dying final : Iterator {
+    Dying(std::unique_ptr<Iterator> whole, int seeks) : it(std::move(whole)), left(seeks) {}
+    void Seek(std::string_view key) override {
+      --left;
+      it->Seek(key);
+    }
+    bool Valid() const override { return left >= 0 && it->Valid(); }
+    void Next() override { it->Next(); }
+    std::string_view key() const override { return it->key(); }
+    std::string_view value() const override { return it->value(); }
+    absl::Status status() const override { return left >= 0 ? absl::OkStatus() : absl::DataLossError("a bad block"); }
+    const std::unique_ptr<Iterator> it;
+    int left;
+  };
+};
+
+TEST_F(QueueIndexTest, DamageMetByASearchIsAnErrorAndNotTheEndOfTheQueue) {
+  DyingKv kv;
+  const QueueIndex index{kv};
+  KvBatch batch;
+  for (int64_t offset = 0; offset < 16; ++offset) QueueIndex::Append(batch, {1, 0}, EntryAt(offset));
+  kv.Write(batch);
+  const QueueCounters counters{.next = 16, .min = 0};
+  int errors = 0;
+  for (kv.good_seeks = 0; kv.good_seeks < 20; ++kv.good_seeks) {
+    const absl::StatusOr<int64_t> found = index.FindByPosition({1, 0}, counters, {700});
+    if (found.ok()) {
+      EXPECT_EQ(*found, 7) << kv.good_seeks;
+    } else {
+      ++errors;
+    }
+  }
+  EXPECT_GE(errors, 4);  // each seek of the search in its turn
 }
 
 TEST_F(QueueIndexTest, FindByTimeGivesTheFirstMessageStoredAtOrAfterIt) {
