@@ -11,7 +11,7 @@
 namespace fulmar::broker {
 
 // Clients that ask for auto_renew never renew by themselves: the server keeps their message invisible as long as they live, at most
-// for a limit, and takes it back soon after they are gone (RetryTimes::ClientGone). Nothing runs per message while it is out: the
+// for a limit, and takes it back soon after they are gone (RetryTimes::ClientsGone). Nothing runs per message while it is out: the
 // decision is taken when its invisible time would end.
 class AutoRenew {
  public:

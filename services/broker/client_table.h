@@ -31,7 +31,7 @@ class ClientTable {
   void JoinGroup(uint64_t number, std::string_view group);
   // 0 when it was not there.
   uint64_t Remove(std::string_view client_id);
-  // Forgets those whose time is over and returns their numbers.
+  // Forgets those whose time is over and returns their numbers, ascending.
   std::vector<uint64_t> TakeGone(int64_t now_ms);
   bool Alive(uint64_t number) const { return clients_.contains(number); }
   std::vector<std::string> MembersOf(std::string_view group) const;

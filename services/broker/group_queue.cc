@@ -144,10 +144,10 @@ std::optional<int64_t> GroupQueue::next_time_ms() const {
   return times_.begin()->first;
 }
 
-int64_t GroupQueue::GiveBack(uint64_t client, int64_t now_ms, int64_t at_ms) {
+int64_t GroupQueue::GiveBack(absl::FunctionRef<bool(uint64_t client)> gone, int64_t now_ms, int64_t at_ms) {
   int64_t given = 0;
   for (auto& [offset, flight] : flights_) {
-    if (flight.state != Flight::State::kOut || !flight.auto_renew || flight.client != client) continue;
+    if (flight.state != Flight::State::kOut || !flight.auto_renew || !gone(flight.client)) continue;
     flight.auto_renew = false;
     ++given;
     if (flight.ready || flight.until_ms <= at_ms) continue;

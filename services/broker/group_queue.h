@@ -81,8 +81,8 @@ class GroupQueue {
   void OnTime(int64_t now_ms, absl::FunctionRef<std::optional<int64_t>(int64_t offset, const Flight&)> decide);
   // When the next flight's time comes.
   std::optional<int64_t> next_time_ms() const;
-  // Every auto-renewed delivery to `client` ends at `at_ms` and is renewed no more. Returns how many.
-  int64_t GiveBack(uint64_t client, int64_t now_ms, int64_t at_ms);
+  // Every auto-renewed delivery to a client that is gone ends at `at_ms` and is renewed no more. Returns how many.
+  int64_t GiveBack(absl::FunctionRef<bool(uint64_t client)> gone, int64_t now_ms, int64_t at_ms);
 
   // ---- moving
   void ResetTo(int64_t cursor);

@@ -226,7 +226,7 @@ TEST(GroupQueueTest, OnlyWhatAGoneClientHoldsWithAutoRenewComesBackEarly) {
   queue.Deliver(1, {.now_ms = 0, .until_ms = 60000, .client = 2, .serial = 2, .auto_renew = true});
   queue.Deliver(2, {.now_ms = 0, .until_ms = 60000, .client = 1, .serial = 3, .auto_renew = false});
 
-  EXPECT_EQ(queue.GiveBack(1, 100, 1100), 1);
+  EXPECT_EQ(queue.GiveBack([](uint64_t client) { return client == 1; }, 100, 1100), 1);
   queue.OnTime(1100, [](int64_t, const Flight&) { return std::nullopt; });
   EXPECT_EQ(queue.NextReady(), 0);
   EXPECT_EQ(queue.out(), 2);

@@ -17,12 +17,14 @@ void RetryTimes::Arm(SubscribedQueue& queue) {
   Schedule();
 }
 
-void RetryTimes::ClientGone(uint64_t client) {
+void RetryTimes::ClientsGone(const std::vector<uint64_t>& clients) {
+  if (clients.empty()) return;
   const int64_t now_ms = context_.NowMs();
   const int64_t at_ms = now_ms + absl::ToInt64Milliseconds(context_.options.give_back_delay);
+  const auto gone = [&clients](uint64_t client) { return std::binary_search(clients.begin(), clients.end(), client); };
   consumers_.ForEach([&](Subscription& subscription) {
     for (auto& queue : subscription.queues) {
-      if (queue->progress.GiveBack(client, now_ms, at_ms) == 0) continue;
+      if (queue->progress.GiveBack(gone, now_ms, at_ms) == 0) continue;
       hooks_.changed(*queue);
       Arm(*queue);
     }

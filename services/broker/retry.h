@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 #include "absl/container/btree_set.h"
 #include "absl/functional/any_invocable.h"
@@ -27,8 +28,8 @@ class RetryTimes {
 
   // To be called after every change that may bring the next time of `queue` nearer.
   void Arm(SubscribedQueue& queue);
-  // The client holds nothing any more.
-  void ClientGone(uint64_t client);
+  // These clients (ascending) hold nothing any more.
+  void ClientsGone(const std::vector<uint64_t>& clients);
   void Clear();
 
  private:

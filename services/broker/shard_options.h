@@ -26,7 +26,9 @@ struct ShardOptions {
   absl::Duration max_invisible = absl::Hours(12);        // of a receive and a change
   absl::Duration min_retry_delay = absl::Seconds(1);     // a change below it counts as it
   absl::Duration max_wait = absl::Seconds(60);
-  absl::Duration error_delay = absl::Seconds(1);         // before a receive is told of an error, else clients poll hot
+  // Before a receive is told of an error: clients would poll again at once. The edge waits as long as the call's deadline allows, so
+  // the shard need not; for those who call it directly.
+  absl::Duration error_delay = absl::ZeroDuration();
   int64_t max_parked_receives = 20000;
   int64_t max_in_flight_per_group = 100000;              // out, waiting for a retry or being read; then only retries are delivered
   int32_t scan_budget = 2000;                            // index entries looked at before other tasks get their turn

@@ -177,6 +177,7 @@ ShardWorld::ShardWorld(uint64_t seed)
   options.name = "shard-a";
   options.log.dir = "/data/log";
   options.log.segment_bytes = 1 << 20;
+  options.error_delay = absl::Seconds(1);
 }
 
 ShardWorld::~ShardWorld() { End(); }
