@@ -152,7 +152,7 @@ void Consumers::Clear() {
   adopted_.clear();
 }
 
-const index::QueueEntry* Consumers::Entry(SubscribedQueue& queue, int64_t offset) {
+absl::StatusOr<const index::QueueEntry*> Consumers::Entry(SubscribedQueue& queue, int64_t offset) {
   if (const index::QueueEntry* recent = queue.queue.recent.Find(offset); recent != nullptr) {
     if (!queue.window.empty()) queue.window = {};
     return recent;
@@ -168,10 +168,11 @@ const index::QueueEntry* Consumers::Entry(SubscribedQueue& queue, int64_t offset
   if (!read.ok()) {
     FULMAR_LOG_EVERY(absl::Seconds(10), kError, "index_entry_unreadable",
                      {{"topic", queue.subscription.topic_name()}, {"queue", queue.queue.id.queue}, {"error", read.status()}});
-    return nullptr;
+    return read.status();
   }
   queue.window = *std::move(read);
-  return in_window();
+  if (const index::QueueEntry* entry = in_window(); entry != nullptr) return entry;
+  return absl::NotFoundError("removed by retention");
 }
 
 }  // namespace fulmar::broker

@@ -91,7 +91,8 @@ class Consumers {
   }
 
   // The index entry of `offset`, from memory if it can be; null when there is none (any more). Good until the next call.
-  const index::QueueEntry* Entry(SubscribedQueue& queue, int64_t offset);
+  // Errors: NotFound (retention removed it); others: the index cannot be read, which says nothing about the message.
+  absl::StatusOr<const index::QueueEntry*> Entry(SubscribedQueue& queue, int64_t offset);
 
  private:
   using OfGroup = absl::btree_map<uint32_t, std::unique_ptr<Subscription>>;

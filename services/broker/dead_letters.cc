@@ -33,10 +33,10 @@ void DeadLetters::Move(SubscribedQueue& queue, int64_t offset, DoneStatus done) 
   it->second.waiting.push_back(std::move(done));
   if (!inserted) return;
   it->second.hold = queue.progress.Hold(offset);
-  const index::QueueEntry* entry = consumers_.Entry(queue, offset);
-  if (entry == nullptr) return Finish(key, End::kGone, absl::OkStatus());
-  if (std::optional<common::SharedBytes> body = context_.log->TryRead(entry->position)) return OnBody(key, *std::move(body));
-  context_.log->Read(entry->position, entry->length,
+  const absl::StatusOr<const index::QueueEntry*> entry = consumers_.Entry(queue, offset);
+  if (!entry.ok()) return Finish(key, absl::IsNotFound(entry.status()) ? End::kGone : End::kFailed, entry.status());
+  if (std::optional<common::SharedBytes> body = context_.log->TryRead((*entry)->position)) return OnBody(key, *std::move(body));
+  context_.log->Read((*entry)->position, (*entry)->length,
                      [this, key](absl::StatusOr<common::SharedBytes> body) { OnBody(key, std::move(body)); });
 }
 

@@ -221,13 +221,16 @@ Delivery::Pass Delivery::Fill(Subscription& subscription, WaitingReceive& receiv
   const auto full = [&] { return receive.taken.size() >= wanted || bytes >= context_.options.max_batch_bytes; };
   for (size_t i = 0; i < queues && !full(); ++i) {
     SubscribedQueue& queue = *subscription.queues[(first + i) % queues];
-    for (std::optional<int64_t> due; !full() && budget > 0 && (due = queue.progress.NextReady());) {
+    bool readable = true;  // else the next poll tries again; the other queues go on
+    for (std::optional<int64_t> due; readable && !full() && budget > 0 && (due = queue.progress.NextReady());) {
       --budget;
-      Take(queue, *due, receive, bytes);
+      readable = Take(queue, *due, receive, bytes) != Taken::kUnreadable;
     }
-    for (std::optional<int64_t> open; !full() && budget > 0 && room > 0 && (open = queue.progress.NextNew(queue.queue.counters.next));) {
+    for (std::optional<int64_t> open; readable && !full() && budget > 0 && room > 0 && (open = queue.progress.NextNew(queue.queue.counters.next));) {
       --budget;
-      if (Take(queue, *open, receive, bytes)) --room;
+      const Taken taken = Take(queue, *open, receive, bytes);
+      if (taken == Taken::kHeld) --room;
+      readable = taken != Taken::kUnreadable;
     }
     if (budget <= 0) break;
   }
@@ -236,18 +239,23 @@ Delivery::Pass Delivery::Fill(Subscription& subscription, WaitingReceive& receiv
   return budget <= 0 ? Pass::kOutOfBudget : Pass::kNothing;
 }
 
-// True when `offset` is held for `receive` now; otherwise it is done for this group.
-bool Delivery::Take(SubscribedQueue& queue, int64_t offset, WaitingReceive& receive, uint64_t& bytes) {
-  const index::QueueEntry* entry = consumers_.Entry(queue, offset);
-  if (entry == nullptr) {  // retention was faster
+// kHeld: for `receive`, from now on. kDone: for this group. kUnreadable: as it was.
+Delivery::Taken Delivery::Take(SubscribedQueue& queue, int64_t offset, WaitingReceive& receive, uint64_t& bytes) {
+  const absl::StatusOr<const index::QueueEntry*> found = consumers_.Entry(queue, offset);
+  if (absl::IsNotFound(found.status())) {  // retention was faster
     context_.observer().OnLost(queue.subscription.topic_name(), queue.subscription.group_name(), 1);
     Skip(queue, offset);
-    return false;
+    return Taken::kDone;
   }
+  if (!found.ok()) {
+    context_.observer().OnUnreadable();
+    return Taken::kUnreadable;
+  }
+  const index::QueueEntry* const entry = *found;
   const Filter& filter = receive.command.filter;
   if (!filter.takes_all() && !filter.MayMatch(entry->tag_hash)) {
     Skip(queue, offset);
-    return false;
+    return Taken::kDone;
   }
   TakenMessage taken{.queue = &queue, .offset = offset};
   if (std::optional<common::SharedBytes> body = context_.log->TryRead(entry->position)) taken.body = *std::move(body);
@@ -255,13 +263,13 @@ bool Delivery::Take(SubscribedQueue& queue, int64_t offset, WaitingReceive& rece
     const absl::StatusOr<MessageView> message = ParseMessageRecord(taken.body.view());
     if (message.ok() && !filter.Matches(*message)) {
       Skip(queue, offset);
-      return false;
+      return Taken::kDone;
     }
   }
   bytes += entry->length;
   taken.hold = queue.progress.Hold(offset);
   receive.taken.push_back(std::move(taken));
-  return true;
+  return Taken::kHeld;
 }
 
 void Delivery::Skip(SubscribedQueue& queue, int64_t offset) {
@@ -275,13 +283,13 @@ void Delivery::StartReads(WaitingReceive& receive) {
   for (size_t i = 0; i < receive.taken.size(); ++i) {
     TakenMessage& taken = receive.taken[i];
     if (!taken.body.empty()) continue;
-    const index::QueueEntry* entry = consumers_.Entry(*taken.queue, taken.offset);
-    if (entry == nullptr) {
-      taken.read = absl::NotFoundError("removed by retention");
+    const absl::StatusOr<const index::QueueEntry*> entry = consumers_.Entry(*taken.queue, taken.offset);
+    if (!entry.ok()) {
+      taken.read = entry.status();
       continue;
     }
     ++receive.pending_reads;
-    context_.log->Read(entry->position, entry->length, [this, id = receive.id, i](absl::StatusOr<common::SharedBytes> body) {
+    context_.log->Read((*entry)->position, (*entry)->length, [this, id = receive.id, i](absl::StatusOr<common::SharedBytes> body) {
       OnRead(id, i, std::move(body));
     });
   }

@@ -51,7 +51,8 @@ class Delivery {
   enum class Pass { kTook, kNothing, kOutOfBudget };
   void Serve(Subscription& subscription);
   Pass Fill(Subscription& subscription, WaitingReceive& receive, int32_t& budget);
-  bool Take(SubscribedQueue& queue, int64_t offset, WaitingReceive& receive, uint64_t& bytes);
+  enum class Taken { kHeld, kDone, kUnreadable };
+  Taken Take(SubscribedQueue& queue, int64_t offset, WaitingReceive& receive, uint64_t& bytes);
   void Skip(SubscribedQueue& queue, int64_t offset);
   void StartReads(WaitingReceive& receive);
   void OnRead(ReceiveId id, size_t i, absl::StatusOr<common::SharedBytes> body);

@@ -445,8 +445,8 @@ void ShardImpl::DescribeGroup(std::string name, Done<GroupState> done) {
         out.in_flight = queue->progress.out();
         out.waiting_retry = queue->progress.flights() - queue->progress.out();
         if (out.lag == 0) continue;
-        if (const index::QueueEntry* entry = consumers_.Entry(*queue, queue->progress.first_open()); entry != nullptr) {
-          out.oldest_unconsumed = absl::FromUnixMillis(entry->store_time_ms);
+        if (const auto entry = consumers_.Entry(*queue, queue->progress.first_open()); entry.ok()) {
+          out.oldest_unconsumed = absl::FromUnixMillis((*entry)->store_time_ms);
         }
       }
     });
