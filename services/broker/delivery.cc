@@ -314,6 +314,9 @@ void Delivery::Finish(WaitingReceive& receive) {
   Subscription* subscription = consumers_.Find(receive.subscription);
   FULMAR_CHECK(subscription != nullptr);  // else EndAll() would have removed the receive
   const int64_t now_ms = context_.NowMs();
+  // It was parked, perhaps for longer than a client may be silent, and is there all the same: under the number that it has now.
+  receive.client = clients_.Touch(receive.command.client, now_ms);
+  clients_.JoinGroup(receive.client, subscription->group_name());
   std::vector<Delivered> out;
   out.reserve(receive.taken.size());
   uint64_t bytes = 0, redelivered = 0;
@@ -332,7 +335,6 @@ void Delivery::Finish(WaitingReceive& receive) {
     return Wake(*subscription);
   }
   const std::unique_ptr<WaitingReceive> answered = parked_.Remove(receive.id);
-  clients_.Touch(answered->command.client, now_ms);
   context_.observer().OnDelivered(subscription->topic_name(), subscription->group_name(), out.size(), bytes, redelivered);
   std::move(answered->done)(std::move(out));
 }
