@@ -241,16 +241,22 @@ absl::Status ShardImpl::WhyNot() const {
   return errors::HaNotAvailable(absl::StrCat("shard '", context_.options.name, "' has no leader here yet"));
 }
 
-void ShardImpl::When(Need need, Gated task) {
-  context_.Post([this, need, task = std::move(task)]() mutable {
+void ShardImpl::When(Need need, Gated task, uint64_t bytes) {
+  context_.Post([this, need, task = std::move(task), bytes]() mutable {
     if (Ready(need)) return std::move(task)(absl::OkStatus());
     if (phase_ != Phase::kStarting && phase_ != Phase::kFollowing && phase_ != Phase::kClaiming) return std::move(task)(WhyNot());
+    if (static_cast<int64_t>(waiting_.size()) >= context_.options.max_parked_receives ||
+        waiting_bytes_ + bytes > static_cast<uint64_t>(context_.options.log.max_pending_bytes)) {
+      return std::move(task)(errors::TooManyRequests(absl::StrCat(waiting_.size(), " calls wait for shard '", context_.options.name, "' to lead")));
+    }
     const uint64_t id = ++last_waiting_;
-    waiting_.push_back({id, need, std::move(task)});
+    waiting_.push_back({id, need, std::move(task), bytes});
+    waiting_bytes_ += bytes;
     context_.After(context_.options.start_grace, [this, id] {
       const auto it = std::find_if(waiting_.begin(), waiting_.end(), [id](const WaitingTask& waiting) { return waiting.id == id; });
       if (it == waiting_.end()) return;
       Gated late = std::move(it->task);
+      waiting_bytes_ -= it->bytes;
       waiting_.erase(it);
       std::move(late)(WhyNot());
     });
@@ -262,6 +268,7 @@ void ShardImpl::RunWaiting() {
   std::deque<WaitingTask> now = std::exchange(waiting_, {});
   for (WaitingTask& waiting : now) {
     if (Ready(waiting.need)) {
+      waiting_bytes_ -= waiting.bytes;
       std::move(waiting.task)(absl::OkStatus());
     } else {
       still.push_back(std::move(waiting));
@@ -271,16 +278,20 @@ void ShardImpl::RunWaiting() {
 }
 
 void ShardImpl::FailWaiting(const absl::Status& why) {
+  waiting_bytes_ = 0;
   for (WaitingTask& waiting : std::exchange(waiting_, {})) std::move(waiting.task)(why);
 }
 
 // ---- commands
 
 void ShardImpl::Send(SendCommand command, Done<std::vector<SendOutcome>> done) {
-  When(Need::kLead, [this, command = std::move(command), done = std::move(done)](const absl::Status& ready) mutable {
+  uint64_t bytes = 0;
+  for (const NewMessage& message : command.messages) bytes += message.record.size();
+  auto send = [this, command = std::move(command), done = std::move(done)](const absl::Status& ready) mutable {
     if (!ready.ok()) return std::move(done)(ready);
     sender_.Send(std::move(command), std::move(done));
-  });
+  };
+  When(Need::kLead, std::move(send), bytes);
 }
 
 ReceiveId ShardImpl::Receive(ReceiveCommand command, Done<std::vector<Delivered>> done) {

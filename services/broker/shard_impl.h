@@ -83,7 +83,8 @@ class ShardImpl final : public Shard, private log::StateMachine {
   void SweepClients();
   bool Ready(Need need) const;
   // Runs `task` on the shard executor as soon as the need is met, or with an error when options.start_grace is over.
-  void When(Need need, Gated task);
+  // `bytes`: what the task keeps in memory while it waits; what waits is bounded by count and bytes.
+  void When(Need need, Gated task, uint64_t bytes = 0);
   void RunWaiting();
   void FailWaiting(const absl::Status& why);
   absl::Status WhyNot() const;
@@ -109,8 +110,10 @@ class ShardImpl final : public Shard, private log::StateMachine {
     uint64_t id;
     Need need;
     Gated task;
+    uint64_t bytes;
   };
   std::deque<WaitingTask> waiting_;
+  uint64_t waiting_bytes_ = 0;
   uint64_t last_waiting_ = 0;
   absl::Duration claim_backoff_;
   uint64_t unflushed_bytes_ = 0;
