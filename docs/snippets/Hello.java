@@ -1,4 +1,5 @@
-// With org.apache.rocketmq:rocketmq-client-java:5.2.0 on the class path.
+// With org.apache.rocketmq:rocketmq-client-java:5.2.0 and what it needs on the class path; for a try out of this repository:
+//   tests/interop/run --install-only --lang java; java -cp 'build/interop/java/lib/*' docs/snippets/Hello.java
 import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.Map;
