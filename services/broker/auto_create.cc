@@ -48,6 +48,39 @@ void AutoCreate::WithDeadLetterTopic(const std::string& group, UseTopic use) {
   ResolveTopic(index::DeadLetterTopicOf(group), Creation::kAlways, std::move(use));
 }
 
+void AutoCreate::WithCurrentTopic(const std::string& name, UseTopic use) {
+  const auto answer = [this, name](UseTopic waiting, const absl::Status& status) {
+    Topic* topic = context_.state.FindTopic(name);
+    if (topic != nullptr && !topic->deleting) return std::move(waiting)(topic);
+    std::move(waiting)(status.ok() ? errors::TopicNotFound(absl::StrCat("topic '", name, "' does not exist")) : status);
+  };
+  context_.env.definitions.GetTopic(
+      name, context_.OnShard<absl::StatusOr<index::TopicDefinition>>([this, name, answer, use = std::move(use)](absl::StatusOr<index::TopicDefinition> topic) mutable {
+        if (absl::IsNotFound(topic.status())) return std::move(use)(errors::TopicNotFound(absl::StrCat("topic '", name, "' does not exist")));
+        if (!topic.ok()) return answer(std::move(use), StoreError("topic", name, topic.status()));
+        const Topic* known = context_.state.FindTopic(name);
+        const bool news = known == nullptr || known->definition.version < topic->version;
+        if (!news || !HeldHere(*topic)) return answer(std::move(use), absl::OkStatus());
+        Copy(*topic, [answer, use = std::move(use)](const absl::Status& status) mutable { answer(std::move(use), status); });
+      }));
+}
+
+void AutoCreate::WithCurrentGroup(const std::string& name, UseGroup use) {
+  const auto answer = [this, name](UseGroup waiting, const absl::Status& status) {
+    Group* group = context_.state.FindGroup(name);
+    if (group != nullptr && !group->deleting) return std::move(waiting)(group);
+    std::move(waiting)(status.ok() ? errors::ConsumerGroupNotFound(absl::StrCat("group '", name, "' does not exist")) : status);
+  };
+  context_.env.definitions.GetGroup(
+      name, context_.OnShard<absl::StatusOr<index::GroupDefinition>>([this, name, answer, use = std::move(use)](absl::StatusOr<index::GroupDefinition> group) mutable {
+        if (absl::IsNotFound(group.status())) return std::move(use)(errors::ConsumerGroupNotFound(absl::StrCat("group '", name, "' does not exist")));
+        if (!group.ok()) return answer(std::move(use), StoreError("group", name, group.status()));
+        const Group* known = context_.state.FindGroup(name);
+        if (known != nullptr && known->definition.version >= group->version) return answer(std::move(use), absl::OkStatus());
+        Copy(*group, [answer, use = std::move(use)](const absl::Status& status) mutable { answer(std::move(use), status); });
+      }));
+}
+
 void AutoCreate::ResolveTopic(const std::string& name, Creation creation, UseTopic use) {
   if (Topic* topic = context_.state.FindTopic(name); topic != nullptr) {
     if (topic->deleting) return std::move(use)(errors::TopicNotFound(absl::StrCat("topic '", name, "' is being deleted")));

@@ -31,6 +31,10 @@ class AutoCreate {
   void WithGroup(const std::string& name, UseGroup use);
   // The dead-letter topic of a group: one queue, made whatever the switch says.
   void WithDeadLetterTopic(const std::string& group, UseTopic use);
+  // As the store holds it by now, also when the news of it has not come here yet; nothing is made. For those who look at what they just
+  // made or changed. Without an answer of the store, what is known here. Errors: TopicNotFound or ConsumerGroupNotFound, the store's.
+  void WithCurrentTopic(const std::string& name, UseTopic use);
+  void WithCurrentGroup(const std::string& name, UseGroup use);
 
  private:
   enum class Creation { kAsAllowed, kAlways };

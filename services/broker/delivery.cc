@@ -70,12 +70,16 @@ void Delivery::Receive(ReceiveId id, ReceiveCommand command, Done<std::vector<De
     if (group != nullptr && !group->deleting) return Start(std::move(receive), group->definition.name, *known);
   }
   const std::string topic_name = topic, group_name = receive->command.group;
-  definitions_.WithGroup(group_name, [this, topic_name, receive = std::move(receive)](absl::StatusOr<Group*> group) mutable {
-    if (!group.ok()) return Refuse(std::move(receive->done), group.status());
-    const std::string name = (*group)->definition.name;
-    definitions_.WithTopic(topic_name, [this, name, receive = std::move(receive)](absl::StatusOr<Topic*> found) mutable {
-      if (!found.ok()) return Refuse(std::move(receive->done), found.status());
-      Start(std::move(receive), name, **found);
+  // The topic first: when neither exists, that is the error that helps.
+  definitions_.WithTopic(topic_name, [this, topic_name, group_name, receive = std::move(receive)](absl::StatusOr<Topic*> found) mutable {
+    if (!found.ok()) return Refuse(std::move(receive->done), found.status());
+    definitions_.WithGroup(group_name, [this, topic_name, receive = std::move(receive)](absl::StatusOr<Group*> group) mutable {
+      if (!group.ok()) return Refuse(std::move(receive->done), group.status());
+      Topic* still = context_.state.FindTopic(topic_name);
+      if (still == nullptr || still->deleting) {
+        return Refuse(std::move(receive->done), errors::TopicNotFound(absl::StrCat("topic '", topic_name, "' was deleted")));
+      }
+      Start(std::move(receive), (*group)->definition.name, *still);
     });
   });
 }

@@ -73,6 +73,8 @@ absl::StatusOr<PullCommand> ToPullCommand(const pb::PullMessageRequest& request,
   return command;
 }
 
+absl::Status NothingCame() { return errors::MessageNotFound("no message came in time"); }
+
 PullReply::Part StatusPart(const absl::Status& status) {
   PullReply::Part part;
   v2edge::SetStatus(status, part.mutable_status());
@@ -82,7 +84,7 @@ PullReply::Part StatusPart(const absl::Status& status) {
 std::vector<PullReply::Part> ToParts(const absl::StatusOr<PullOutcome>& outcome, const DeliveryTarget& target) {
   if (!outcome.ok()) return {StatusPart(outcome.status())};
   std::vector<PullReply::Part> parts;
-  parts.push_back(StatusPart(outcome->messages.empty() ? errors::MessageNotFound("no message came in time") : absl::OkStatus()));
+  parts.push_back(StatusPart(outcome->messages.empty() ? NothingCame() : absl::OkStatus()));
   for (const Delivered& message : outcome->messages) {
     const absl::StatusOr<MessageView> view = ParseMessageRecord(message.record.view());
     FULMAR_CHECK(view.ok(), std::string(view.status().message()));  // the shard has checked it
@@ -229,7 +231,7 @@ grpc::ServerWriteReactor<pb::PullMessageResponse>* MessagingHandler::PullMessage
                         .topic = topic.name(),
                         .store_host = options_.data_plane.store_host};
   shard_.Pull(*std::move(command), [this, reply, &rpc, started = clock_.Steady(), target = std::move(target)](absl::StatusOr<PullOutcome> outcome) mutable {
-    rpc.Record(V2CodeOf(outcome.status()), clock_.Steady() - started);
+    rpc.Record(outcome.ok() && outcome->messages.empty() ? V2CodeOf(NothingCame()) : V2CodeOf(outcome.status()), clock_.Steady() - started);
     server_.data_plane().Post([reply, target = std::move(target), outcome = std::move(outcome)] { reply->Reply(ToParts(outcome, target)); });
   });
   return reply.get();

@@ -149,7 +149,7 @@ void Pulls::Answer(uint64_t id) {
   std::unique_ptr<Waiting> pull = std::move(it->second);
   pulls_.erase(it);
   if (pull->timer != 0) context_.env.shard.Cancel(pull->timer);
-  if (pull->outcome.messages.empty()) return std::move(pull->done)(errors::MessageNotFound("no new message"));
+  if (pull->outcome.messages.empty()) return std::move(pull->done)(std::move(pull->outcome));  // how far it looked still counts
   uint64_t bytes = 0;
   for (const Delivered& delivered : pull->outcome.messages) bytes += delivered.record.size();
   context_.observer().OnDelivered(pull->command.topic, pull->command.group, pull->outcome.messages.size(), bytes, 0);

@@ -165,6 +165,7 @@ class Shard {
   virtual void ChangeInvisible(ChangeInvisibleCommand command, Done<std::string /* new handle */> done) = 0;
   virtual void ForwardToDeadLetter(DeadLetterCommand command, DoneStatus done) = 0;
 
+  // No messages when none came in time; next_offset says where to go on all the same.
   virtual void Pull(PullCommand command, Done<PullOutcome> done) = 0;
   virtual void UpdateOffset(std::string topic, std::string group, int32_t queue, int64_t offset, DoneStatus done) = 0;
   virtual void GetOffset(std::string topic, std::string group, int32_t queue, Done<int64_t> done) = 0;

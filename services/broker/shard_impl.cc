@@ -263,6 +263,13 @@ void ShardImpl::When(Need need, Gated task, uint64_t bytes) {
   });
 }
 
+void ShardImpl::WhenKnown(const std::string& topic, Gated task) {
+  When(Need::kServe, [this, topic, task = std::move(task)](const absl::Status& ready) mutable {
+    if (!ready.ok() || context_.state.FindTopic(topic) != nullptr) return std::move(task)(ready);
+    definitions_.WithCurrentTopic(topic, [task = std::move(task)](const absl::StatusOr<Topic*>&) mutable { std::move(task)(absl::OkStatus()); });
+  });
+}
+
 void ShardImpl::RunWaiting() {
   std::deque<WaitingTask> still;
   std::deque<WaitingTask> now = std::exchange(waiting_, {});
@@ -335,30 +342,29 @@ void ShardImpl::ForwardToDeadLetter(DeadLetterCommand command, DoneStatus done) 
 }
 
 void ShardImpl::Pull(PullCommand command, Done<PullOutcome> done) {
-  When(Need::kServe, [this, command = std::move(command), done = std::move(done)](const absl::Status& ready) mutable {
+  const std::string topic = command.topic;
+  WhenKnown(topic, [this, command = std::move(command), done = std::move(done)](const absl::Status& ready) mutable {
     if (!ready.ok()) return std::move(done)(ready);
     pulls_.Pull(std::move(command), std::move(done));
   });
 }
 
 void ShardImpl::UpdateOffset(std::string topic, std::string group, int32_t queue, int64_t offset, DoneStatus done) {
-  When(Need::kServe, [this, topic = std::move(topic), group = std::move(group), queue, offset,
-                      done = std::move(done)](const absl::Status& ready) mutable {
+  WhenKnown(topic, [this, topic, group = std::move(group), queue, offset, done = std::move(done)](const absl::Status& ready) mutable {
     if (!ready.ok()) return std::move(done)(ready);
     pulls_.UpdateOffset(topic, group, queue, offset, std::move(done));
   });
 }
 
 void ShardImpl::GetOffset(std::string topic, std::string group, int32_t queue, Done<int64_t> done) {
-  When(Need::kServe,
-       [this, topic = std::move(topic), group = std::move(group), queue, done = std::move(done)](const absl::Status& ready) mutable {
-         if (!ready.ok()) return std::move(done)(ready);
-         pulls_.GetOffset(topic, group, queue, std::move(done));
-       });
+  WhenKnown(topic, [this, topic, group = std::move(group), queue, done = std::move(done)](const absl::Status& ready) mutable {
+    if (!ready.ok()) return std::move(done)(ready);
+    pulls_.GetOffset(topic, group, queue, std::move(done));
+  });
 }
 
 void ShardImpl::QueryOffset(std::string topic, int32_t queue, OffsetPolicy policy, absl::Time time, Done<int64_t> done) {
-  When(Need::kServe, [this, topic = std::move(topic), queue, policy, time, done = std::move(done)](const absl::Status& ready) mutable {
+  WhenKnown(topic, [this, topic, queue, policy, time, done = std::move(done)](const absl::Status& ready) mutable {
     if (!ready.ok()) return std::move(done)(ready);
     pulls_.QueryOffset(topic, queue, policy, time, std::move(done));
   });
@@ -368,7 +374,14 @@ void ShardImpl::ResetGroupOffset(std::string group, std::string topic, ResetOffs
   When(Need::kServe, [this, group = std::move(group), topic = std::move(topic), reset,
                       done = std::move(done)](const absl::Status& ready) mutable {
     if (!ready.ok()) return std::move(done)(ready);
-    pulls_.ResetGroupOffset(group, topic, reset, std::move(done));
+    definitions_.WithCurrentGroup(group, [this, group, topic, reset, done = std::move(done)](absl::StatusOr<Group*> found) mutable {
+      if (!found.ok()) return std::move(done)(found.status());
+      if (topic.empty()) return pulls_.ResetGroupOffset(group, topic, reset, std::move(done));
+      definitions_.WithCurrentTopic(topic, [this, group, topic, reset, done = std::move(done)](absl::StatusOr<Topic*> its_topic) mutable {
+        if (!its_topic.ok()) return std::move(done)(its_topic.status());
+        pulls_.ResetGroupOffset(group, topic, reset, std::move(done));
+      });
+    });
   });
 }
 
@@ -390,13 +403,13 @@ void ShardImpl::ClientTerminated(const std::string& client_id, const std::string
     const uint64_t number = clients_.Remove(client_id);
     if (number == 0) return;
     FULMAR_LOG(kDebug, "client_terminated", {{"group", group}});
-    retry_.ClientGone(number);
+    retry_.ClientsGone({number});
   });
 }
 
 void ShardImpl::SweepClients() {
   if (phase_ == Phase::kStopping || phase_ == Phase::kStopped) return;
-  for (const uint64_t number : clients_.TakeGone(context_.NowMs())) retry_.ClientGone(number);
+  retry_.ClientsGone(clients_.TakeGone(context_.NowMs()));
   context_.After(kClientSweep, [this] { SweepClients(); });
 }
 
@@ -425,47 +438,55 @@ void ShardImpl::ResolveGroup(std::string group, Done<index::GroupDefinition> don
 void ShardImpl::DescribeTopic(std::string name, Done<TopicState> done) {
   When(Need::kLead, [this, name = std::move(name), done = std::move(done)](const absl::Status& ready) mutable {
     if (!ready.ok()) return std::move(done)(ready);
-    const Topic* topic = context_.state.FindTopic(name);
-    if (topic == nullptr) return std::move(done)(errors::TopicNotFound(absl::StrCat("topic '", name, "' does not exist")));
-    TopicState state;
-    state.definition = topic->definition;
-    state.messages_in = topic->messages_in;
-    state.bytes_in = topic->bytes_in;
-    for (const Queue* queue : topic->queues) state.queues.push_back({queue->id.queue, queue->counters.min, queue->counters.next});
-    std::move(done)(std::move(state));
+    definitions_.WithCurrentTopic(name, [done = std::move(done)](absl::StatusOr<Topic*> found) mutable {
+      if (!found.ok()) return std::move(done)(found.status());
+      const Topic& topic = **found;
+      TopicState state;
+      state.definition = topic.definition;
+      state.messages_in = topic.messages_in;
+      state.bytes_in = topic.bytes_in;
+      for (const Queue* queue : topic.queues) state.queues.push_back({queue->id.queue, queue->counters.min, queue->counters.next});
+      std::move(done)(std::move(state));
+    });
   });
 }
 
 void ShardImpl::DescribeGroup(std::string name, Done<GroupState> done) {
   When(Need::kServe, [this, name = std::move(name), done = std::move(done)](const absl::Status& ready) mutable {
     if (!ready.ok()) return std::move(done)(ready);
-    const Group* group = context_.state.FindGroup(name);
-    if (group == nullptr) return std::move(done)(errors::ConsumerGroupNotFound(absl::StrCat("group '", name, "' does not exist")));
-    GroupState state;
-    state.definition = group->definition;
-    state.clients = clients_.MembersOf(name);
-    consumers_.ForEachOfGroup(name, [&](Subscription& subscription) {
-      for (auto& queue : subscription.queues) {
-        GroupQueueState& out = state.queues.emplace_back();
-        out.topic = subscription.topic_name();
-        out.queue = queue->queue.id.queue;
-        out.min_offset = queue->queue.counters.min;
-        out.next_offset = queue->queue.counters.next;
-        out.cursor = queue->progress.cursor();
-        out.lag = queue->progress.Lag(out.next_offset);
-        out.in_flight = queue->progress.out();
-        out.waiting_retry = queue->progress.flights() - queue->progress.out();
-        if (out.lag == 0) continue;
-        if (const auto entry = consumers_.Entry(*queue, queue->progress.first_open()); entry.ok()) {
-          out.oldest_unconsumed = absl::FromUnixMillis((*entry)->store_time_ms);
-        }
-      }
+    definitions_.WithCurrentGroup(name, [this, name, done = std::move(done)](absl::StatusOr<Group*> found) mutable {
+      if (!found.ok()) return std::move(done)(found.status());
+      std::move(done)(StateOf(**found));
     });
-    std::sort(state.queues.begin(), state.queues.end(), [](const GroupQueueState& a, const GroupQueueState& b) {
-      return std::tie(a.topic, a.queue) < std::tie(b.topic, b.queue);
-    });
-    std::move(done)(std::move(state));
   });
+}
+
+GroupState ShardImpl::StateOf(const Group& group) {
+  const std::string& name = group.definition.name;
+  GroupState state;
+  state.definition = group.definition;
+  state.clients = clients_.MembersOf(name);
+  consumers_.ForEachOfGroup(name, [&](Subscription& subscription) {
+    for (auto& queue : subscription.queues) {
+      GroupQueueState& out = state.queues.emplace_back();
+      out.topic = subscription.topic_name();
+      out.queue = queue->queue.id.queue;
+      out.min_offset = queue->queue.counters.min;
+      out.next_offset = queue->queue.counters.next;
+      out.cursor = queue->progress.cursor();
+      out.lag = queue->progress.Lag(out.next_offset);
+      out.in_flight = queue->progress.out();
+      out.waiting_retry = queue->progress.flights() - queue->progress.out();
+      if (out.lag == 0) continue;
+      if (const auto entry = consumers_.Entry(*queue, queue->progress.first_open()); entry.ok()) {
+        out.oldest_unconsumed = absl::FromUnixMillis((*entry)->store_time_ms);
+      }
+    }
+  });
+  std::sort(state.queues.begin(), state.queues.end(), [](const GroupQueueState& a, const GroupQueueState& b) {
+    return std::tie(a.topic, a.queue) < std::tie(b.topic, b.queue);
+  });
+  return state;
 }
 
 void ShardImpl::CollectLag(Done<std::vector<GroupLag>> done) {

@@ -67,6 +67,8 @@ class ShardImpl final : public Shard, private log::StateMachine {
   enum class Need { kLead, kServe };
   using Gated = absl::AnyInvocable<void(const absl::Status&) &&>;
 
+  GroupState StateOf(const Group& group);
+
   // log::StateMachine
   void Apply(const log::AppliedEntry& entry) override;
   void OnLeader(Term term) override;
@@ -85,6 +87,8 @@ class ShardImpl final : public Shard, private log::StateMachine {
   // Runs `task` on the shard executor as soon as the need is met, or with an error when options.start_grace is over.
   // `bytes`: what the task keeps in memory while it waits; what waits is bounded by count and bytes.
   void When(Need need, Gated task, uint64_t bytes = 0);
+  // When it serves, and with the news of a topic that was just made fetched first.
+  void WhenKnown(const std::string& topic, Gated task);
   void RunWaiting();
   void FailWaiting(const absl::Status& why);
   absl::Status WhyNot() const;

@@ -706,8 +706,42 @@ TEST_F(ShardTest, OffsetsCanBeAskedSetAndPulled) {
   ASSERT_TRUE(pulled.ok()) << pulled.status();
   EXPECT_THAT(Bodies(pulled->messages), ElementsAre("b", "c"));
   EXPECT_EQ(pulled->next_offset, 3);
-  EXPECT_V2(pull(3, absl::Seconds(2)).status(), 40401);
+  const auto nothing = pull(3, absl::Seconds(2));
+  ASSERT_TRUE(nothing.ok()) << nothing.status();
+  EXPECT_TRUE(nothing->messages.empty());
+  EXPECT_EQ(nothing->next_offset, 3);
   EXPECT_V2(pull(-1, absl::Seconds(2)).status(), 40019);
+}
+
+// ---- definitions
+
+TEST_F(ShardTest, WhatWasJustMadeIsDescribedThoughItsNewsHaveNotComeYet) {
+  world.Start();
+  index::TopicDefinition topic;
+  topic.name = "new";
+  std::optional<absl::StatusOr<index::TopicDefinition>> made;
+  world.definitions.EnsureTopic(topic, [&](absl::StatusOr<index::TopicDefinition> result) { made = std::move(result); });
+  ASSERT_TRUE(world.Await(made).ok());
+  const auto describe = [&](const std::string& name) {
+    std::optional<absl::StatusOr<TopicState>> answer;
+    world.shard->DescribeTopic(name, [&](absl::StatusOr<TopicState> result) { answer = std::move(result); });
+    return world.Await(answer);
+  };
+
+  const absl::StatusOr<TopicState> state = describe("new");
+
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_EQ(state->queues.size(), 4U);
+  EXPECT_V2(describe("nowhere").status(), 40402);  // and it is not made by being asked for
+  EXPECT_V2(describe("nowhere").status(), 40402);
+}
+
+TEST_F(ShardTest, AReceiveWithoutTopicAndGroupIsToldOfTheTopic) {
+  world.options.auto_create_topics = false;
+  world.options.auto_create_groups = false;
+  world.Start();
+
+  EXPECT_V2(world.Receive("nowhere", "nobody").status(), 40402);
 }
 
 // ---- trouble
