@@ -40,7 +40,11 @@ LogImpl::LogImpl(LogOptions options, Env env, StateMachine& machine, AppliedPoin
   } else {
     next_apply_ = {.position = applied.position, .next_index = {applied.index.value + 1}, .term = applied.term};
   }
-  committed_ = LastApplied();
+  committed_ = core_applied_ = compacted_ = std::max(LastApplied(), parts.recovered.before_index);
+  if (committed_ == last_index_) {
+    state_.committed = last_index_;
+    state_.committed_end = end_;
+  }
 }
 
 // ---------------------------------------------------------------- appending
@@ -175,9 +179,11 @@ void LogImpl::OnRole(RaftRole role) {
 
 RaftState LogImpl::CurrentState() const {
   RaftState state = state_;
-  // Applied is committed and durable: what a later start must at least find.
-  state.committed = LastApplied();
-  state.committed_end = next_apply_.position;
+  // Applied is committed and durable: what a later start must at least find. During a replay more than that was known.
+  if (LastApplied() > state.committed) {
+    state.committed = LastApplied();
+    state.committed_end = next_apply_.position;
+  }
   return state;
 }
 

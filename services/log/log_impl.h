@@ -192,7 +192,8 @@ class LogImpl final : public ReplicatedLog {
   bool removing_ = false;
 
   // Life.
-  LogIndex compacted_;  // the Raft core has forgotten up to here
+  LogIndex core_applied_;  // what the Raft core believes; more than is applied during a replay
+  LogIndex compacted_;     // the Raft core has forgotten up to here
   bool started_ = false, pump_scheduled_ = false, pumping_ = false;
   bool stopping_ = false, closing_written_ = false, stopped_ = false;
   common::Executor::TimerId tick_timer_ = 0;

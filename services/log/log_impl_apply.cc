@@ -22,7 +22,6 @@ constexpr int64_t kKeptTerms = 1024;
 // ---------------------------------------------------------------- applying
 
 void LogImpl::ApplyCommitted() {
-  const LogIndex before = LastApplied();
   for (int applied = 0; LastApplied() < committed_; ++applied) {
     if (applied == kAppliesPerTurn) {
       SchedulePump();
@@ -41,7 +40,7 @@ void LogImpl::ApplyCommitted() {
       break;
     }
   }
-  if (LastApplied() > before) core_->AdvanceApplied(LastApplied());
+  if (LastApplied() > core_applied_) core_->AdvanceApplied(core_applied_ = LastApplied());
 }
 
 void LogImpl::ApplyEntry(const Entry& entry) {

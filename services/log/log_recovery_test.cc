@@ -226,6 +226,22 @@ TEST_F(LogRecoveryTest, ADamagedSlotOfRaftStateIsReplacedByTheOther) {
   EXPECT_THAT(std::string(opened.status.message()), HasSubstr("/log/raft.state"));
 }
 
+TEST_F(LogRecoveryTest, WhatACleanStopKnewIsKnownAfterTheNextStartToo) {
+  const Image image = MakeLog(End::kClean);
+  const std::unique_ptr<sim::SimFiles> files = Restore(image);
+  {
+    LogNode node(*files, scheduler_, random_, Options());
+    ASSERT_TRUE(node.Open(applied_).ok());
+    node.OnShard([&] { node.log().Start(); return true; });
+    scheduler_.RunUntilIdle();
+  }
+  files->KillProcess();
+  files->FlipBit(LastSegment(), OffsetInLast(places_.back().position) + 20);
+
+  LogNode node(*files, scheduler_, random_, Options());
+  EXPECT_TRUE(absl::IsDataLoss(node.Open()));
+}
+
 TEST_F(LogRecoveryTest, AMissingFileIsNoticed) {
   const Image image = MakeLog(End::kClean);
   for (const auto& [path, bytes] : image) {

@@ -76,26 +76,44 @@ absl::Status NotInLog(const AppliedPoint& applied, const RecoveredLog& log) {
       log.cut.empty() ? "" : absl::StrCat(", where a damaged tail was cut: ", log.cut)));
 }
 
-bool Holds(const RecoveredLog& log, const AppliedPoint& applied, LogPosition scan_base) {
-  if (applied.index.value == 0) return true;
-  if (applied.index == log.before_index) return applied.term == log.before_term && applied.position == scan_base;
-  const int64_t at = applied.index.value - log.before_index.value - 1;
-  if (at < 0 || at >= static_cast<int64_t>(log.entries.size())) return false;
-  const EntryMeta& entry = log.entries[static_cast<size_t>(at)];
-  return entry.term == applied.term && entry.end == applied.position;
-}
+// Which of the entries found are known to be committed, and need not be given to Raft again: there may be millions.
+class CommittedPrefix {
+ public:
+  CommittedPrefix(const LogOptions& options, const RaftState& state)
+      : alone_(state.voters == std::vector<uint64_t>{options.node_id} && state.voters_outgoing.empty()), state_(state) {}
+
+  // True as long as all entries up to this one are.
+  bool Holds(const FrameHeader& entry) {
+    // A change of members that raft.state does not know yet must pass through Raft.
+    const bool unknown_members = entry.kind == EntryKind::kConfChange && entry.index > state_.members_index;
+    ended_ = ended_ || unknown_members || !(alone_ || entry.index <= state_.committed);
+    return !ended_;
+  }
+
+ private:
+  const bool alone_;  // what is durable here is committed
+  const RaftState& state_;
+  bool ended_ = false;
+};
 
 // Walks one segment to its end. `next`: the header of the segment behind it, null for the open one.
-absl::Status ScanSegment(Files& files, const SegmentHeader* next, RecoveredSegment& segment, RecoveredLog& log) {
+absl::Status ScanSegment(Files& files, const SegmentHeader* next, const AppliedPoint& applied,
+                         CommittedPrefix& committed, RecoveredSegment& segment, RecoveredLog& log) {
   FULMAR_ASSIGN_OR_RETURN(const std::unique_ptr<File> file, files.Open(segment.path, OpenMode::kRead));
   FrameScanner scanner(*file, segment.header.base, LogCursor::AtBeginOf(segment.header));
   while (next == nullptr || scanner.cursor().position < next->base) {
     FULMAR_ASSIGN_OR_RETURN(const std::optional<ScannedFrame> frame, scanner.Next());
     if (!frame.has_value()) break;
     const FrameHeader& header = frame->header;
-    log.entries.push_back({header.index, header.term, header.kind, header.payload_bytes, header.time_ms,
-                           header.end()});
-    if (header.kind == EntryKind::kConfChange) log.conf_changes[header.index.value] = std::string(frame->payload);
+    if (header.index == applied.index)
+      log.holds_applied = header.term == applied.term && header.end() == applied.position;
+    if (committed.Holds(header)) {
+      log.before_index = header.index;
+      log.before_term = header.term;
+    } else {
+      log.entries.push_back({header.index, header.term, header.kind, header.payload_bytes, header.time_ms});
+      if (header.kind == EntryKind::kConfChange) log.conf_changes[header.index.value] = std::string(frame->payload);
+    }
     segment.empty = false;
     log.surely_durable = {header.durable_end()};
   }
@@ -211,11 +229,15 @@ absl::StatusOr<RecoveredLog> RecoverSegments(Files& files, const LogOptions& opt
   const SegmentHeader& start = log.segments[first].header;
   log.before_index = {start.first_index.value - 1};
   log.before_term = start.previous_term;
+  log.holds_applied = applied.index.value == 0 || (applied.index == log.before_index && applied.term == log.before_term &&
+                                                   applied.position == start.base);
+  CommittedPrefix committed(options, state);
   for (size_t i = first; i < log.segments.size(); ++i) {
     const bool open = i + 1 == log.segments.size();
-    FULMAR_RETURN_IF_ERROR(ScanSegment(files, open ? nullptr : &log.segments[i + 1].header, log.segments[i], log));
+    FULMAR_RETURN_IF_ERROR(ScanSegment(files, open ? nullptr : &log.segments[i + 1].header, applied, committed,
+                                       log.segments[i], log));
   }
-  if (!Holds(log, applied, start.base)) return NotInLog(applied, log);
+  if (!log.holds_applied) return NotInLog(applied, log);
   if (log.end.position < state.committed_end || log.end.next_index.value - 1 < state.committed.value)
     return absl::DataLossError(absl::StrCat(
         log.segments.back().path, " ends at byte ",

@@ -24,7 +24,6 @@ struct EntryMeta {
   EntryKind kind = EntryKind::kRecords;
   uint32_t payload_bytes = 0;
   int64_t time_ms = 0;
-  LogPosition end;
 };
 
 struct RecoveredSegment {
@@ -41,10 +40,11 @@ struct RecoveredLog {
   std::unique_ptr<common::File> open_file;     // of the last segment; all of it is durable
   LogCursor end;                               // what the next frame must fit to
   LogPosition surely_durable;                  // what the last entry knew to be durable when it was written
-  std::vector<EntryMeta> entries;              // of the segments that were scanned, without gaps
+  std::vector<EntryMeta> entries;              // those that may not be committed: all that Raft still has to decide on
   absl::btree_map<int64_t, std::string> conf_changes;  // payloads of those entries that change the members, by index
-  LogIndex before_index;                       // the entry before `entries`
+  LogIndex before_index;                       // the entry before `entries`; it and all before are committed
   Term before_term;
+  bool holds_applied = false;                  // the applied point was met
   std::vector<SpareFile> spares;
   uint64_t next_spare_number = 1;
   std::string cut;  // where a torn tail was cut ("<file> at byte <n>"); empty: the log ended cleanly

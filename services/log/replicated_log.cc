@@ -103,7 +103,8 @@ absl::StatusOr<std::unique_ptr<ReplicatedLog>> ReplicatedLog::Open(LogOptions op
   const RaftOptions raft_options{
       .node_id = options.node_id,
       .election_seed = env.random.Next(),
-      .applied = applied.index.value == 0 ? parts.recovered.before_index : applied.index,
+      // To Raft, what is known to be committed is as good as applied; LogImpl applies it from the files.
+      .applied = std::max(parts.recovered.before_index, applied.index),
       .log_level = RaftOptions::LogLevel::kOff,
   };
   absl::StatusOr<std::unique_ptr<RaftCore>> core =
