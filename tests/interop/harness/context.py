@@ -25,6 +25,7 @@ class AgentPool:
 
     def __init__(self, languages, logs):
         self._languages, self._logs = languages, logs
+        self.languages = languages
         self._locks = {name: threading.Lock() for name in languages}
         self._shared = {}
         self._all = []

@@ -32,6 +32,9 @@ class Language:
     name: str
     command: list[str]  # starts the agent
     environment: dict[str, str]
+    snippet: str        # file in docs/snippets
+    run_file: list[str]  # runs a program in the language
+    directory: pathlib.Path | None = None  # where run_file must be called
 
 
 def need(*programs):
@@ -77,7 +80,8 @@ def install_java(source, target, log, is_fresh):
     # C1 only and a small heap: four agents share the machine with the servers, and none of them computes.
     return Language("java", [java, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xmx512m", "-Duser.home={home}",
                              f"-Dinterop.client_version={jar.removeprefix(JAVA_CLIENT)}",
-                             "-cp", f"{classes}:{jars}/*", "Agent"], {})
+                             "-cp", f"{classes}:{jars}/*", "Agent"], {},
+                    "Hello.java", [java, "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Duser.home={home}", "-cp", f"{jars}/*"])
 
 
 def go_command(target, log):
@@ -115,10 +119,12 @@ def go_command(target, log):
 
 def install_go(source, target, log, is_fresh):
     agent = target / "agent"
+    go, env = go_command(target, log)
     if not is_fresh:
-        go, env = go_command(target, log)
         step(log, [go, "build", "-mod=readonly", "-trimpath", "-o", agent, "."], cwd=source, env=env)
-    return Language("go", [str(agent)], {})
+    # Its caches, when the home directory is another one.
+    env |= {name: version_of([go, "env", name]).strip() for name in ("GOPATH", "GOCACHE")}
+    return Language("go", [str(agent)], env, "hello.go", [str(go), "run", "-mod=readonly"], source)
 
 
 def install_node(source, target, log, is_fresh):
@@ -128,7 +134,8 @@ def install_node(source, target, log, is_fresh):
             shutil.copy(source / name, target / name)
         step(log, [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--omit-lockfile-registry-resolved=true"],
              cwd=target)
-    return Language("node", [node, str(source / "agent.js")], {"INTEROP_NODE_MODULES": str(target / "node_modules")})
+    return Language("node", [node, str(source / "agent.js")],
+                    {"INTEROP_NODE_MODULES": str(target / "node_modules"), "NODE_PATH": str(target / "node_modules")}, "hello.js", [node])
 
 
 def install_python(source, target, log, is_fresh):
@@ -137,7 +144,8 @@ def install_python(source, target, log, is_fresh):
         step(log, [sys.executable, "-m", "venv", "--clear", venv])
         step(log, [venv / "bin" / "pip", "install", "--no-deps", "--disable-pip-version-check",
                    "-r", source / "requirements.txt"])
-    return Language("python", [str(venv / "bin" / "python"), str(source / "agent.py")], {})
+    return Language("python", [str(venv / "bin" / "python"), str(source / "agent.py")], {},
+                    "hello.py", [str(venv / "bin" / "python")])
 
 
 INSTALLERS: dict[str, Callable] = {

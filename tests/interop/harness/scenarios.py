@@ -6,6 +6,9 @@ with something else that comes later than it would have.
 """
 import collections
 import dataclasses
+import os
+import pathlib
+import subprocess
 import threading
 import time
 from typing import Callable
@@ -14,6 +17,7 @@ import server
 from agent import AgentError
 from context import check, check_nothing_left, check_same, has_all, ids, receive_one, receive_until
 
+REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 SECONDS = 40  # for anything that takes a moment in calm weather; the machine may be busy
 # The body limit is 4 MiB; Node.js receives at most 4 MiB of message, so with room for the properties.
 LARGE_BODY = 4 * 1024 * 1024 - 8 * 1024
@@ -435,6 +439,24 @@ def stops_gracefully(c):
     check_nothing_left(consumer)  # what the stopped listener had consumed would come back to the group
     check(ids(seen) == [late.message_id], f"{len(seen)} messages came")
     consumer.stop()
+
+
+@scenario()
+def documented_snippet_runs(c):
+    """The program in docs/snippets sends and receives, as it is printed."""
+    language = c.pool.languages[c.lang]
+    home = c.cluster.directory / f"snippet-{c.lang}"
+    home.mkdir()
+    text = (REPOSITORY / "docs" / "snippets" / language.snippet).read_text()
+    check("127.0.0.1:8081" in text and "quickstart" in text, "the snippet has another address or topic now")
+    program = home / language.snippet
+    program.write_text(text.replace("127.0.0.1:8081", c.endpoint).replace("quickstart", c.topic()))
+    command = [part.replace("{home}", str(home)) for part in language.run_file] + [str(program)]
+    environment = {**os.environ, **language.environment, "HOME": str(home)}  # the clients log below the home directory
+    done = subprocess.run(command, cwd=language.directory or home, env=environment, stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=120, check=False)
+    check(done.returncode == 0, f"exit {done.returncode}: {done.stderr.strip()[-300:]}")
+    check("sent " in done.stdout and "received " in done.stdout and "hello from" in done.stdout, f"it printed {done.stdout!r}")
 
 
 @scenario(languages={"java", "go"})
