@@ -50,7 +50,7 @@ def scenario(languages=ALL, own_server=False):
 
 @scenario(own_server=True)
 def survives_restart(c):
-    """Clients go on by themselves after kill -9 and restart of the server, and nothing acknowledged is lost."""
+    """Clients go on by themselves after kill -9 and restart of the server or of one service, and nothing acknowledged is lost."""
     agent = c.own_agent()
     topic, simple_group, push_group = c.topic(), c.group(), c.group()
     simple = c.simple(simple_group, topic, agent=agent, await_ms=1000)
@@ -100,19 +100,21 @@ def survives_restart(c):
     try:
         until(lambda: len(answered_since(sent, 0)) >= 60 and len(acked) >= 40 and len(pushed()) >= 40,
               time.monotonic() + 60, "traffic before the kill")
-        for _ in range(5 if c.long else 1):
+        processes = c.cluster.processes
+        rounds = [processes] + ([[process] for process in processes] if len(processes) > 1 else [])
+        for victims in rounds * (5 if c.long else 1):
             stop.wait(c.random.random())  # at any moment of the traffic
             killed = time.monotonic()
-            c.cluster.kill()
+            c.cluster.kill(victims)
             settled = {body for body, at in list(acked.items()) if at < killed - 1}
-            serving = c.cluster.start()
+            serving = c.cluster.start(victims)
             sends = until(lambda: answered_since(sent, serving), serving + 15, "a send after SERVING")
             receives = until(lambda: set(list(received)) & answered_since(sent, serving), serving + 15,
                              "the simple consumer has a message sent after SERVING")
             pushes = until(lambda: pushed() & answered_since(sent, serving), serving + 15,
                            "the push consumer has a message sent after SERVING")
-            c.note += (f"{'; ' if c.note else ''}went on after: send {sends - serving:.1f} s, "
-                       f"receive {receives - serving:.1f} s, push {pushes - serving:.1f} s")
+            c.note += f"{'; ' if c.note else 'went on after: '}{'' if victims is processes else victims[0].name + ': '}"
+            c.note += f"send {sends - serving:.1f} s, receive {receives - serving:.1f} s, push {pushes - serving:.1f} s"
             until(lambda: len(answered_since(sent, serving)) >= 20, serving + SECONDS, "20 sends after SERVING")
             again = [body for body in settled if any(at > serving for at in received[body])]
             check(not again, f"{len(again)} of {len(settled)} messages acknowledged more than 1 s before the kill came again")

@@ -97,17 +97,17 @@ class Cluster:
         return Process(name, [str(self.binaries / "fulmar"), name, *map(str, arguments)],
                        self.directory / f"{name}.log", health_port)
 
-    def start(self):
-        """Returns the monotonic time at which everything reported SERVING."""
+    def start(self, processes=None):
+        """Starts these or all; returns the monotonic time at which they reported SERVING."""
         deadline = time.monotonic() + START_SECONDS
-        for process in self.processes:
+        for process in processes or self.processes:
             process.start()
-        for process in self.processes:
+        for process in processes or self.processes:
             process.wait_serving(deadline)
         return time.monotonic()
 
-    def kill(self):
-        for process in self.processes:
+    def kill(self, processes=None):
+        for process in processes or self.processes:
             process.kill()
 
     def stop(self, seconds):
