@@ -129,7 +129,7 @@ void AutoCreate::AnswerTopic(const std::string& name, const absl::Status& status
   waiting_topics_.erase(it);
   for (UseTopic& use : waiting) {
     Topic* topic = status.ok() ? context_.state.FindTopic(name) : nullptr;
-    if (topic != nullptr) {
+    if (topic != nullptr && !topic->deleting) {
       std::move(use)(topic);
     } else {
       std::move(use)(status.ok() ? errors::TopicNotFound(absl::StrCat("topic '", name, "' was deleted")) : status);
@@ -178,7 +178,7 @@ void AutoCreate::AnswerGroup(const std::string& name, const absl::Status& status
   waiting_groups_.erase(it);
   for (UseGroup& use : waiting) {
     Group* group = status.ok() ? context_.state.FindGroup(name) : nullptr;
-    if (group != nullptr) {
+    if (group != nullptr && !group->deleting) {
       std::move(use)(group);
     } else {
       std::move(use)(status.ok() ? errors::ConsumerGroupNotFound(absl::StrCat("group '", name, "' was deleted")) : status);
@@ -207,8 +207,14 @@ void AutoCreate::OnEvent(index::DefinitionEvent event) {
 // From here on nothing is appended to the topic, so that its last message stands before its deletion in the log.
 void AutoCreate::DeleteTopic(const index::TopicDefinition& gone) {
   Topic* topic = context_.state.FindTopic(gone.name);
-  if (topic == nullptr || topic->definition.topic_id != gone.topic_id || topic->deleting) return;
-  topic->deleting = true;
+  const bool known = topic != nullptr && topic->definition.topic_id == gone.topic_id;
+  const auto coming = coming_topics_.find(gone.name);
+  if (coming != coming_topics_.end() && coming->second.version <= gone.version) {
+    coming->second.deleted = true;  // its copy is applied before the record that is appended now
+  } else if (!known || topic->deleting) {
+    return;
+  }
+  if (known) topic->deleting = true;
   context_.log->Append(log::RecordType::kTopicDeleted, EncodeTopicDeleted({gone.topic_id, gone.version, gone.name}),
                        log::Durability::kSync, log::AppendClass::kInternal,
                        [this, gone](const absl::StatusOr<log::RecordPlace>& place) {
@@ -221,8 +227,15 @@ void AutoCreate::DeleteTopic(const index::TopicDefinition& gone) {
 void AutoCreate::DeleteGroup(const index::GroupDefinition& gone) {
   Group* group = context_.state.FindGroup(gone.name);
   // A group that was made again has a higher version than the deletion.
-  if (group == nullptr || group->definition.version > gone.version || group->deleting) return;
-  group->deleting = true;
+  const bool known = group != nullptr && group->definition.version <= gone.version;
+  const auto coming = coming_groups_.find(gone.name);
+  if (coming != coming_groups_.end()) {
+    if (coming->second.version > gone.version) return;
+    coming->second.deleted = true;
+  } else if (!known || group->deleting) {
+    return;
+  }
+  if (known) group->deleting = true;
   context_.log->Append(log::RecordType::kGroupDeleted, EncodeGroupDeleted({gone.version, gone.name}), log::Durability::kSync,
                        log::AppendClass::kInternal, [this, gone](const absl::StatusOr<log::RecordPlace>& place) {
                          if (place.ok()) return;
@@ -236,8 +249,12 @@ void AutoCreate::Copy(const index::TopicDefinition& topic, absl::AnyInvocable<vo
   if (known != nullptr && known->definition == topic && !known->deleting) return std::move(done)(absl::OkStatus());
   // Made again under its name: the copy of the new one also deletes the old one.
   if (known != nullptr && known->definition.topic_id != topic.topic_id) known->deleting = true;
+  Coming& coming = coming_topics_[topic.name];
+  ++coming.copies;
+  if (topic.version > coming.version) coming = {coming.copies, topic.version, false};
   context_.log->Append(log::RecordType::kTopicCopy, EncodeTopicCopy(topic), log::Durability::kSync, log::AppendClass::kInternal,
-                       [done = std::move(done)](const absl::StatusOr<log::RecordPlace>& place) mutable {
+                       [this, name = topic.name, done = std::move(done)](const absl::StatusOr<log::RecordPlace>& place) mutable {
+                         if (Topic* made = context_.state.FindTopic(name); Arrived(coming_topics_, name) && made != nullptr) made->deleting = true;
                          std::move(done)(place.ok() ? absl::OkStatus() : AppendError(place.status()));
                        });
 }
@@ -245,10 +262,22 @@ void AutoCreate::Copy(const index::TopicDefinition& topic, absl::AnyInvocable<vo
 void AutoCreate::Copy(const index::GroupDefinition& group, absl::AnyInvocable<void(absl::Status) &&> done) {
   const Group* known = context_.state.FindGroup(group.name);
   if (known != nullptr && known->definition == group && !known->deleting) return std::move(done)(absl::OkStatus());
+  Coming& coming = coming_groups_[group.name];
+  ++coming.copies;
+  if (group.version > coming.version) coming = {coming.copies, group.version, false};
   context_.log->Append(log::RecordType::kGroupCopy, EncodeGroupCopy(group), log::Durability::kSync, log::AppendClass::kInternal,
-                       [done = std::move(done)](const absl::StatusOr<log::RecordPlace>& place) mutable {
+                       [this, name = group.name, done = std::move(done)](const absl::StatusOr<log::RecordPlace>& place) mutable {
+                         if (Group* made = context_.state.FindGroup(name); Arrived(coming_groups_, name) && made != nullptr) made->deleting = true;
                          std::move(done)(place.ok() ? absl::OkStatus() : AppendError(place.status()));
                        });
+}
+
+// True when what was copied is to be deleted: the record that says so is on its way behind the copy.
+bool AutoCreate::Arrived(absl::btree_map<std::string, Coming>& coming, const std::string& name) {
+  const auto it = coming.find(name);
+  const bool deleted = it->second.deleted;
+  if (--it->second.copies == 0) coming.erase(it);
+  return deleted;
 }
 
 bool AutoCreate::HeldHere(const index::TopicDefinition& topic) const {

@@ -49,11 +49,19 @@ class AutoCreate {
   void Copy(const index::TopicDefinition& topic, absl::AnyInvocable<void(absl::Status) &&> done);
   void Copy(const index::GroupDefinition& group, absl::AnyInvocable<void(absl::Status) &&> done);
   bool HeldHere(const index::TopicDefinition& topic) const;
+  // Copies on their way through the log, by name: a deletion may come before they are applied.
+  struct Coming {
+    int copies = 0;
+    uint64_t version = 0;  // of the newest
+    bool deleted = false;  // and its deletion is on its way, too
+  };
+  static bool Arrived(absl::btree_map<std::string, Coming>& coming, const std::string& name);
 
   ShardContext& context_;
   std::unique_ptr<index::DefinitionStore::Watch> watch_;
   absl::btree_map<std::string, std::vector<UseTopic>> waiting_topics_;
   absl::btree_map<std::string, std::vector<UseGroup>> waiting_groups_;
+  absl::btree_map<std::string, Coming> coming_topics_, coming_groups_;
 };
 
 }  // namespace fulmar::broker

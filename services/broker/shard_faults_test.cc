@@ -149,6 +149,20 @@ TEST_F(ShardFaultsTest, AGroupMadeAgainAtOnceKeepsItsNewProgress) {
   EXPECT_THAT(world.Drain("t", "g"), IsEmpty());
 }
 
+// Goal: a deletion that comes while the copy of what it deletes is still on its way is not overlooked.
+TEST_F(ShardFaultsTest, ADeletionRightBehindTheCreationIsNotOverlooked) {
+  world.options.auto_create_topics = world.options.auto_create_groups = false;
+  world.Start();
+  world.definitions.EnsureTopic({.name = "brief"}, [](const auto&) {});
+  world.definitions.DeleteTopic("brief", [](const auto&) {});
+  world.definitions.EnsureGroup({.name = "brief-g"}, [](const auto&) {});
+  world.definitions.DeleteGroup("brief-g", [](const auto&) {});
+  world.scheduler.RunFor(absl::Seconds(5));
+  EXPECT_EQ(world.Status().topics, 0);
+  EXPECT_EQ(world.Status().groups, 0);
+  EXPECT_EQ(V2CodeOf(world.Send("brief", {"x"}).status()), 40402);
+}
+
 // Goal: retention says old progress again while newer progress is on its way in front of it; the newer one stays.
 TEST_F(ShardFaultsTest, OlderProgressThatIsSaidAgainDoesNotReplaceNewer) {
   index::MemKv kv;
