@@ -47,7 +47,7 @@ class Consumer {
   const Options options_;
   History& history_;
   std::mt19937_64 random_;
-  std::unique_ptr<Stub> stub_;
+  Connection server_{options_.endpoint};
 };
 
 }  // namespace fulmar::torture

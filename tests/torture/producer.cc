@@ -14,7 +14,6 @@ constexpr int kMaxBatch = 8;
 constexpr double kLargeChance = 0.01;
 constexpr double kGiveUpChance = 0.2;
 constexpr absl::Duration kTimeout = absl::Seconds(5);
-constexpr absl::Duration kPauseAfterFailure = absl::Milliseconds(20);
 
 }  // namespace
 
@@ -46,7 +45,7 @@ bool Producer::Send(const v2::SendMessageRequest& request, const std::vector<uin
   Prepare(context, absl::StrCat("localhost@torture@producer@", options_.number), kTimeout);
   v2::SendMessageResponse response;
   const int64_t start = NowNs();
-  const grpc::Status status = stub_->SendMessage(&context, request, &response);
+  const grpc::Status status = server_->SendMessage(&context, request, &response);
   bool stored = true;
   for (int i = 0; i < request.messages_size(); ++i) {
     const std::string& id = request.messages(i).system_properties().message_id();
@@ -65,7 +64,6 @@ bool Producer::Send(const v2::SendMessageRequest& request, const std::vector<uin
 }
 
 void Producer::Run(const std::atomic<bool>& stop) {
-  stub_ = Connect(options_.endpoint);
   std::exponential_distribution<> pause(1 / options_.pause_ms);
   while (!stop) {
     const v2::SendMessageRequest request = NextRequest();
@@ -73,7 +71,7 @@ void Producer::Run(const std::atomic<bool>& stop) {
     for (const v2::Message& message : request.messages()) sums.push_back(SumOf(message));
     while (!Send(request, sums)) {
       if (stop || Chance() < kGiveUpChance) break;
-      absl::SleepFor(kPauseAfterFailure);
+      server_.Recover();
     }
     absl::SleepFor(absl::Milliseconds(pause(random_)));
   }

@@ -36,7 +36,7 @@ class Producer {
   const Options options_;
   History& history_;
   std::mt19937_64 random_;
-  std::unique_ptr<Stub> stub_;
+  Connection server_{options_.endpoint};
   int64_t next_ = 0;
 };
 

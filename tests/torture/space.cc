@@ -15,7 +15,7 @@ struct Outcome {
   std::string message;
 };
 
-Outcome SendOne(Stub& stub, const std::string& topic, const std::string& body) {
+Outcome SendOne(Connection& server, const std::string& topic, const std::string& body) {
   static int64_t next = 0;
   v2::SendMessageRequest request;
   v2::Message* message = request.add_messages();
@@ -27,21 +27,21 @@ Outcome SendOne(Stub& stub, const std::string& topic, const std::string& body) {
   v2::SendMessageResponse response;
   grpc::ClientContext context;
   Prepare(context, "localhost@torture@space", absl::Seconds(10));
-  const grpc::Status status = stub.SendMessage(&context, request, &response);
+  const grpc::Status status = server->SendMessage(&context, request, &response);
   return {CodeOf(status, response.status()), status.ok() ? response.status().message() : status.error_message()};
 }
 
 }  // namespace
 
 int Fill(const std::string& endpoint, const std::string& topic, int body_bytes, absl::Duration limit) {
-  const std::unique_ptr<Stub> stub = Connect(endpoint);
+  Connection server(endpoint);
   const std::string body(static_cast<size_t>(body_bytes), 'x');
   const absl::Time deadline = absl::Now() + limit;
   absl::Time refused_since = absl::InfiniteFuture();
   int64_t stored = 0;
   Outcome last{v2::OK, ""};
   while (absl::Now() < deadline && absl::Now() < refused_since + absl::Seconds(1)) {
-    const Outcome outcome = SendOne(*stub, topic, body);
+    const Outcome outcome = SendOne(server, topic, body);
     if (outcome.code == v2::OK) {
       ++stored;
       refused_since = absl::InfiniteFuture();
@@ -57,13 +57,13 @@ int Fill(const std::string& endpoint, const std::string& topic, int body_bytes, 
 }
 
 int UntilStored(const std::string& endpoint, const std::string& topic, absl::Duration limit) {
-  const std::unique_ptr<Stub> stub = Connect(endpoint);
+  Connection server(endpoint);
   const absl::Time begin = absl::Now();
   int attempts = 0;
   Outcome last{};
   while (absl::Now() < begin + limit) {
     ++attempts;
-    last = SendOne(*stub, topic, "space again?");
+    last = SendOne(server, topic, "space again?");
     if (last.code == v2::OK) break;
     absl::SleepFor(absl::Milliseconds(50));
   }

@@ -10,15 +10,20 @@
 
 namespace fulmar::torture {
 
-std::unique_ptr<Stub> Connect(const std::string& endpoint) {
+Connection::Connection(const std::string& endpoint) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   arguments.SetInt(GRPC_ARG_ENABLE_RETRIES, 0);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 100);
   arguments.SetMaxReceiveMessageSize(-1);
-  return v2::MessagingService::NewStub(grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments));
+  channel_ = grpc::CreateCustomChannel(endpoint, grpc::InsecureChannelCredentials(), arguments);
+  stub_ = v2::MessagingService::NewStub(channel_);
+}
+
+void Connection::Recover() {
+  absl::SleepFor(absl::Milliseconds(20));
+  channel_->WaitForConnected(absl::ToChronoTime(absl::Now() + absl::Milliseconds(500)));
 }
 
 void Prepare(grpc::ClientContext& context, const std::string& client_id, absl::Duration timeout) {

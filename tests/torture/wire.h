@@ -14,10 +14,19 @@ namespace fulmar::torture {
 
 namespace v2 = apache::rocketmq::v2;
 
-using Stub = v2::MessagingService::Stub;
+// A connection of its own. Threads: one.
+class Connection {
+ public:
+  explicit Connection(const std::string& endpoint);
+  v2::MessagingService::Stub* operator->() { return stub_.get(); }
+  // After a call without an answer: a short pause, longer while the server is away. Calls that fail at once leave a connection under
+  // way to the library's background poller, which looks every 5 s only; waiting here does not.
+  void Recover();
 
-// A connection of its own, that finds a restarted server within 100 ms.
-std::unique_ptr<Stub> Connect(const std::string& endpoint);
+ private:
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v2::MessagingService::Stub> stub_;
+};
 
 void Prepare(grpc::ClientContext& context, const std::string& client_id, absl::Duration timeout);
 

@@ -37,6 +37,7 @@ bool Serves(const std::shared_ptr<grpc::Channel>& channel) {
   grpc::CompletionQueue queue;
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(1)));
+  context.set_wait_for_ready(true);
   grpc::ByteBuffer answer;
   grpc::Status status;
   const auto call = stub.PrepareUnaryCall(&context, "/grpc.health.v1.Health/Check", ToBuffer(""), &queue);
@@ -57,6 +58,7 @@ bool SendOne(const std::shared_ptr<grpc::Channel>& channel, const std::string& t
   const auto stub = v2::MessagingService::NewStub(channel);
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(10)));
+  context.set_wait_for_ready(true);
   context.AddMetadata("x-mq-client-id", "localhost@fulmar-bench@probe");
   v2::SendMessageRequest request;
   grpc::ByteBuffer bytes = SendTemplate(topic, 1, 1024).Next(Now());
@@ -83,7 +85,6 @@ absl::StatusOr<StartTimes> TimeStart(ServerProcess& server, const std::string& t
     }
     return true;
   };
-  // Another connection each time until the first answers: a refused one would back off.
   if (!until([&] { return Serves(channel); })) return absl::AbortedError(absl::StrCat("the server does not serve, see ", server.log_path()));
   times.serving = Now() - begin;
   if (!until([&] { return SendOne(channel, topic); })) return absl::AbortedError(absl::StrCat("the server takes no message, see ", server.log_path()));
