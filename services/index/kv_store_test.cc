@@ -1,6 +1,7 @@
 // What every KvStore promises, held against a std::map; RocksKv's and MemKv's own behaviour is in their tests.
 #include "services/index/kv_store.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -293,18 +294,22 @@ TEST_F(RocksKvTest, ASecondOpenOfOneDirectoryIsRefused) {
   EXPECT_EQ(second.status().code(), absl::StatusCode::kUnavailable) << second.status();
 }
 
-// Flips one bit in each file, one after the other: each time the store refuses to open, says that it is unhealthy, or
-// still gives exactly what was written.
+// Goal: damage never gives an answer that was not right once. Method: one flipped bit in each file, one after the other: each
+// time the store refuses to open, a scan tells, or all of it is as of one flush: RocksDB takes a damaged length in the manifest
+// for a tail that was torn off. An older whole index does no harm, since the applied point is as old: the log applies the rest.
 TEST_F(RocksKvTest, AFlippedBitIsNeverAWrongAnswer) {
   SCOPED_TRACE(absl::StrCat("FULMAR_SEED=", sim::TestSeed()));
   sim::SeededRandom random(sim::TestSeed());
   Open();
   Model model;
+  std::vector<Model> flushed = {model};
   for (int i = 0; i < 2000; ++i) {
-    Put(absl::StrCat("k", i), absl::StrCat("v", i));
-    model[absl::StrCat("k", i)] = absl::StrCat("v", i);
+    Put(absl::StrCat("k", i % 1500), absl::StrCat("v", i));
+    model[absl::StrCat("k", i % 1500)] = absl::StrCat("v", i);
+    if (i % 1000 != 999) continue;
+    ASSERT_TRUE(kv_->Flush().ok());
+    flushed.push_back(model);
   }
-  ASSERT_TRUE(kv_->Flush().ok());
   kv_.reset();
   const std::string good = absl::StrCat(dir_.path(), "/deep/index"), bad = absl::StrCat(dir_.path(), "/bad");
 
@@ -331,8 +336,7 @@ TEST_F(RocksKvTest, AFlippedBitIsNeverAWrongAnswer) {
         ++detected;
         continue;
       }
-      // IDENTITY and the text part of OPTIONS hold nothing of ours.
-      EXPECT_EQ(found, model) << name << " bit " << bit;
+      EXPECT_NE(std::find(flushed.begin(), flushed.end(), found), flushed.end()) << name << " bit " << bit;
     }
   }
   EXPECT_GT(detected, 4);
