@@ -16,13 +16,8 @@ namespace pb = ::apache::rocketmq::v2;
 template <class Response>
 grpc::ServerUnaryReactor* NotImplemented(grpc::CallbackServerContext* context, Response* response, const char* rpc) {
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  const std::string text = absl::StrCat(rpc, " is not implemented; see fulmar.admin.v1 and fulmarctl");
-  if constexpr (requires { response->mutable_status(); }) {
-    v2edge::SetStatus(errors::NotImplemented(text), response->mutable_status());
-    reactor->Finish(grpc::Status::OK);
-  } else {
-    reactor->Finish({grpc::StatusCode::UNIMPLEMENTED, text});
-  }
+  v2edge::SetStatus(errors::NotImplemented(absl::StrCat(rpc, " is not implemented; see fulmar.admin.v1 and fulmarctl")), response->mutable_status());
+  reactor->Finish(grpc::Status::OK);
   return reactor;
 }
 

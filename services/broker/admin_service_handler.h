@@ -10,8 +10,8 @@
 
 namespace fulmar::broker {
 
-// The protocol's own Admin service: consoles of the reference call it. Here ChangeLogLevel works; all others answer NOT_IMPLEMENTED (the two
-// whose answers have no room for a status: gRPC's UNIMPLEMENTED). Fulmar's own administration is fulmar.admin.v1.
+// The protocol's own Admin service: consoles of the reference call it. Here ChangeLogLevel works; all others answer NOT_IMPLEMENTED. Fulmar's
+// own administration is fulmar.admin.v1.
 // Threads: gRPC's. `set_log_level` is called on them with "debug", "info", "warn" or "error".
 class AdminServiceHandler final : public apache::rocketmq::v2::Admin::CallbackService {
  public:

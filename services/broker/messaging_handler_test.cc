@@ -8,6 +8,7 @@
 #include <grpcpp/security/credentials.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -16,6 +17,7 @@
 #include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/broker/admin_service_handler.h"
 #include "services/broker/fake_shard_testing.h"
 #include "services/common/grpc/tls_certificate.h"
 #include "services/common/system_clock.h"
@@ -229,6 +231,8 @@ TEST_F(MessagingHandlerTest, ALargeBodyComesBackWhole) {
 
   EXPECT_EQ(answer.status().code(), pb::OK);
   ASSERT_THAT(received.parts, SizeIs(3)) << received.status.error_message();
+  EXPECT_TRUE(received.status.ok()) << received.status.error_message();
+  EXPECT_LT(received.took, absl::Seconds(5));  // far below the deadline
   EXPECT_TRUE(received.parts[1].message().body() == body);
 }
 
@@ -565,6 +569,212 @@ TEST_F(MessagingHandlerTest, CallsAreCountedByRpcAndCode) {
   const std::string text = metrics_.Render();
   EXPECT_THAT(text, ::testing::HasSubstr("fulmar_rpc_requests_total{code=\"OK\",rpc=\"SendMessage\"} 1"));
   EXPECT_THAT(text, ::testing::HasSubstr("fulmar_rpc_requests_total{code=\"MESSAGE_BODY_EMPTY\",rpc=\"SendMessage\"} 1"));
+}
+
+// One telemetry stream of a client.
+class TelemetryClient {
+ public:
+  explicit TelemetryClient(pb::MessagingService::Stub& stub, const char* client = "client-1") {
+    if (*client != 0) context_.AddMetadata("x-mq-client-id", client);
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(20));
+    stream_ = stub.Telemetry(&context_);
+  }
+  // Writes settings and reads one answer.
+  pb::TelemetryCommand Ask(const pb::Settings& settings) {
+    pb::TelemetryCommand command, answer;
+    *command.mutable_settings() = settings;
+    EXPECT_TRUE(stream_->Write(command));
+    EXPECT_TRUE(stream_->Read(&answer));
+    return answer;
+  }
+  grpc::Status End() {
+    stream_->WritesDone();
+    pb::TelemetryCommand rest;
+    while (stream_->Read(&rest)) {
+    }
+    return stream_->Finish();
+  }
+  grpc::ClientContext& context() { return context_; }
+  grpc::ClientReaderWriter<pb::TelemetryCommand, pb::TelemetryCommand>& stream() { return *stream_; }
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<pb::TelemetryCommand, pb::TelemetryCommand>> stream_;
+};
+
+pb::Settings ConsumerSettings(pb::Language language = pb::JAVA) {
+  pb::Settings settings;
+  settings.set_client_type(pb::PUSH_CONSUMER);
+  settings.mutable_user_agent()->set_language(language);
+  settings.mutable_subscription()->mutable_group()->set_name("g");
+  settings.mutable_subscription()->add_subscriptions()->mutable_topic()->set_name("orders");
+  return settings;
+}
+pb::Settings ProducerSettings() {
+  pb::Settings settings;
+  settings.set_client_type(pb::PRODUCER);
+  settings.mutable_publishing()->add_topics()->set_name("orders");
+  settings.mutable_publishing()->mutable_topics(0)->set_resource_namespace("ns");
+  settings.mutable_request_timeout()->set_seconds(3);
+  return settings;
+}
+
+TEST_F(MessagingHandlerTest, TelemetryHeadersComeBeforeAnythingElse) {
+  TelemetryClient client(*stub_);
+
+  client.stream().WaitForInitialMetadata();  // hangs, and ends with the deadline, if they are held back
+
+  EXPECT_TRUE(client.End().ok());
+}
+
+TEST_F(MessagingHandlerTest, SettingsAreAnsweredEachTimeTheyCome) {
+  TelemetryClient client(*stub_);
+
+  for (int i = 0; i < 3; ++i) {
+    const pb::TelemetryCommand answer = client.Ask(ProducerSettings());
+    EXPECT_EQ(answer.status().code(), pb::OK);
+    EXPECT_EQ(answer.settings().publishing().max_body_size(), 4'194'304);
+    EXPECT_EQ(answer.settings().publishing().topics(0).resource_namespace(), "ns");
+    EXPECT_EQ(answer.settings().backoff_policy().max_attempts(), 3);
+    EXPECT_TRUE(answer.settings().backoff_policy().has_exponential_backoff());
+    EXPECT_EQ(answer.settings().request_timeout().seconds(), 3);
+  }
+  EXPECT_TRUE(client.End().ok());
+}
+
+TEST_F(MessagingHandlerTest, AConsumerIsToldThePolicyOfItsGroupInTheFormItUnderstands) {
+  shard_.Peek([](auto& s) { s.group.retry = {.max_attempts = 5, .delays = {absl::Seconds(2), absl::Seconds(7)}}; });
+  TelemetryClient java(*stub_, "java"), node(*stub_, "node");
+
+  const pb::Settings for_java = java.Ask(ConsumerSettings(pb::JAVA)).settings();
+  const pb::Settings for_node = node.Ask(ConsumerSettings(pb::NODE_JS)).settings();
+
+  EXPECT_EQ(for_java.backoff_policy().max_attempts(), 5);
+  ASSERT_EQ(for_java.backoff_policy().customized_backoff().next_size(), 2);
+  EXPECT_EQ(for_java.backoff_policy().customized_backoff().next(1).seconds(), 7);
+  EXPECT_FALSE(for_java.subscription().fifo());
+  EXPECT_EQ(for_java.subscription().receive_batch_size(), 32);
+  EXPECT_EQ(for_java.subscription().long_polling_timeout().seconds(), 20);
+  EXPECT_EQ(for_java.subscription().subscriptions(0).topic().name(), "orders");
+  EXPECT_EQ(for_node.backoff_policy().exponential_backoff().initial().seconds(), 2);
+  EXPECT_EQ(for_node.backoff_policy().exponential_backoff().max().seconds(), 7);
+  EXPECT_TRUE(java.End().ok());
+  EXPECT_TRUE(node.End().ok());
+}
+
+TEST_F(MessagingHandlerTest, SettingsBeforeAHalfCloseAreStillAnswered) {
+  TelemetryClient client(*stub_);
+  pb::TelemetryCommand command, answer;
+  *command.mutable_settings() = ConsumerSettings(pb::RUST);
+
+  client.stream().Write(command);
+  client.stream().WritesDone();
+
+  EXPECT_TRUE(client.stream().Read(&answer));
+  EXPECT_EQ(answer.status().code(), pb::OK);
+  EXPECT_FALSE(client.stream().Read(&answer));
+  EXPECT_TRUE(client.stream().Finish().ok());
+}
+
+TEST_F(MessagingHandlerTest, RefusedSettingsAreToldByACommandAndByTheEndOfTheStream) {
+  const auto refused = [&](const std::function<void(pb::Settings&)>& change, const char* client_id = "client-1") {
+    pb::Settings settings = ConsumerSettings();
+    change(settings);
+    TelemetryClient client(*stub_, client_id);
+    pb::TelemetryCommand command, answer;
+    *command.mutable_settings() = settings;
+    client.stream().Write(command);
+    EXPECT_TRUE(client.stream().Read(&answer));
+    EXPECT_FALSE(answer.has_settings());
+    const grpc::Status end = client.End();
+    EXPECT_EQ(end.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << end.error_message();
+    return static_cast<int>(answer.status().code());
+  };
+
+  EXPECT_EQ(refused([](auto&) {}, ""), 40017);
+  EXPECT_EQ(refused([](auto& s) { s.mutable_subscription()->mutable_group()->set_name("no way"); }), 40003);
+  EXPECT_EQ(refused([](auto& s) { s.mutable_subscription()->mutable_subscriptions(0)->mutable_topic()->set_name(""); }), 40002);
+  EXPECT_EQ(refused([](auto& s) { s.mutable_subscription()->mutable_subscriptions(0)->mutable_expression()->set_expression("a|b"); }), 40010);
+  EXPECT_EQ(refused([](auto& s) { s.set_client_type(pb::LITE_PUSH_CONSUMER); }), 40015);
+  EXPECT_EQ(refused([](auto& s) { s.clear_pub_sub(); }), 40000);
+  EXPECT_EQ(refused([](auto& s) { (*s.mutable_client_properties())["rocketmq.x"] = "v"; }), 40021);
+  EXPECT_EQ(refused([](auto& s) { for (int i = 0; i < 33; ++i) (*s.mutable_client_properties())["k" + std::to_string(i)] = "v"; }), 40021);
+  shard_.Peek([](auto& s) { s.group_error = errors::ConsumerGroupNotFound("no such group"); });
+  EXPECT_EQ(refused([](auto&) {}), 40403);
+}
+
+TEST_F(MessagingHandlerTest, StreamsOfOneClientLiveSideBySideAndCommandsGoToTheNewest) {
+  auto first = std::make_unique<TelemetryClient>(*stub_), second = std::make_unique<TelemetryClient>(*stub_);
+  first->Ask(ProducerSettings());
+  second->Ask(ProducerSettings());
+  first->Ask(ProducerSettings());
+  EXPECT_EQ(shard_.Peek([](auto& s) { return s.streams["client-1"]; }), 2);
+  pb::TelemetryCommand command, seen;
+  command.mutable_print_thread_stack_trace_command()->set_nonce("n");
+
+  EXPECT_TRUE(handler_->telemetry().Send("client-1", command));
+  EXPECT_TRUE(second->stream().Read(&seen));
+
+  EXPECT_EQ(seen.print_thread_stack_trace_command().nonce(), "n");
+  EXPECT_TRUE(first->End().ok());
+  EXPECT_TRUE(second->End().ok());
+  while (shard_.Peek([](auto& s) { return s.streams["client-1"] != 0; })) std::this_thread::yield();
+  EXPECT_FALSE(handler_->telemetry().Send("client-1", command));
+}
+
+TEST_F(MessagingHandlerTest, AVanishedClientEndsItsStream) {
+  {
+    TelemetryClient client(*stub_);
+    client.Ask(ConsumerSettings());
+    EXPECT_EQ(handler_->telemetry().streams(), 1u);
+    client.context().TryCancel();
+    (void)client.End();
+  }
+
+  while (handler_->telemetry().streams() != 0) std::this_thread::yield();
+}
+
+TEST_F(MessagingHandlerTest, StoppingEndsTelemetryStreamsSoThatClientsConnectAnew) {
+  TelemetryClient client(*stub_);
+  client.Ask(ProducerSettings());
+
+  handler_->Stop();
+
+  pb::TelemetryCommand rest;
+  EXPECT_FALSE(client.stream().Read(&rest));
+  EXPECT_EQ(client.stream().Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST(AdminServiceHandlerTest, ChangesTheLogLevelAndSaysOfTheRestThatItIsMissing) {
+  common::Metrics metrics;
+  common::GrpcServerOptions options;
+  options.listen = "127.0.0.1:0";
+  const std::unique_ptr<common::GrpcServer> server = *common::GrpcServer::Create(options, metrics);
+  std::string level;
+  AdminServiceHandler admin(
+      [&](const std::string& asked) {
+        level = asked;
+        return absl::OkStatus();
+      },
+      *server);
+  ASSERT_TRUE(server->Start().ok());
+  const auto stub = pb::Admin::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(server->port()), grpc::InsecureChannelCredentials()));
+
+  grpc::ClientContext change_context, describe_context, stats_context;
+  pb::ChangeLogLevelRequest change;
+  change.set_level(pb::ChangeLogLevelRequest::WARN);
+  pb::ChangeLogLevelResponse changed;
+  ASSERT_TRUE(stub->ChangeLogLevel(&change_context, change, &changed).ok());
+  pb::DescribeTopicStatusResponse described;
+  ASSERT_TRUE(stub->DescribeTopicStatus(&describe_context, pb::DescribeTopicStatusRequest(), &described).ok());
+  pb::GetProxyRuntimeStatsResponse stats;
+  ASSERT_TRUE(stub->GetProxyRuntimeStats(&stats_context, pb::GetProxyRuntimeStatsRequest(), &stats).ok());
+
+  EXPECT_EQ(level, "warn");
+  EXPECT_THAT(changed.remark(), ::testing::HasSubstr("warn"));
+  EXPECT_EQ(described.status().code(), pb::NOT_IMPLEMENTED);
+  EXPECT_EQ(stats.status().code(), pb::NOT_IMPLEMENTED);
+  server->Shutdown(absl::Seconds(1));
 }
 
 }  // namespace
