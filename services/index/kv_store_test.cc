@@ -15,6 +15,7 @@
 #include "services/common/sim/test_seed.h"
 #include "services/index/full_disk_env.h"
 #include "services/index/manual_executor.h"
+#include "services/index/keys.h"
 #include "services/index/mem_kv.h"
 #include "services/index/rocks_kv.h"
 #include "services/index/temp_dir.h"
@@ -203,6 +204,31 @@ TEST_F(RocksKvTest, GetDurableGivesTheValueOfTheLastFlush) {
   Open();
 
   EXPECT_EQ(kv_->GetDurable("k"), "1");
+}
+
+// RocksDB's hints for the insertion of queue entries once went astray in the table of range deletions and ended the process.
+TEST_F(RocksKvTest, RangesOfQueueEntriesAreDeletedBetweenInsertions) {
+  Open();
+  const QueueId queues[] = {{7, 0}, {7, 1}};
+  Model left;
+  for (int64_t round = 0; round < 20; ++round) {
+    KvBatch batch;
+    for (const QueueId queue : queues) {
+      for (int64_t offset = round * 10; offset < round * 10 + 10; ++offset) {
+        batch.Put(QueueEntryKey(queue, offset), "v");
+        left[QueueEntryKey(queue, offset)] = "v";
+      }
+    }
+    kv_->Write(batch);
+    KvBatch trim;
+    for (const QueueId queue : queues) {
+      trim.DeleteRange(QueueEntryKey(queue, std::max<int64_t>(0, round * 10 - 5)), QueueEntryKey(queue, round * 10 + 5));
+      for (int64_t offset = std::max<int64_t>(0, round * 10 - 5); offset < round * 10 + 5; ++offset) left.erase(QueueEntryKey(queue, offset));
+    }
+    kv_->Write(trim);
+  }
+
+  EXPECT_EQ(All(*kv_, "", "z"), left);
 }
 
 TEST_F(RocksKvTest, FlushAsyncRunsOnTheBackgroundExecutor) {
