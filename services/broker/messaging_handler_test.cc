@@ -704,8 +704,9 @@ TEST_F(MessagingHandlerTest, RefusedSettingsAreToldByACommandAndByTheEndOfTheStr
 }
 
 TEST_F(MessagingHandlerTest, StreamsOfOneClientLiveSideBySideAndCommandsGoToTheNewest) {
-  auto first = std::make_unique<TelemetryClient>(*stub_), second = std::make_unique<TelemetryClient>(*stub_);
+  auto first = std::make_unique<TelemetryClient>(*stub_);
   first->Ask(ProducerSettings());
+  auto second = std::make_unique<TelemetryClient>(*stub_);
   second->Ask(ProducerSettings());
   first->Ask(ProducerSettings());
   EXPECT_EQ(shard_.Peek([](auto& s) { return s.streams["client-1"]; }), 2);
