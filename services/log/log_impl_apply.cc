@@ -168,7 +168,6 @@ void LogImpl::Read(LogPosition position, uint32_t length, ReadDone done) {
           // Retention was faster; the file may hold other things by now.
           result = absl::NotFoundError(absl::StrCat("position ", position.value, " is not in the log any more"));
         }
-        if (absl::IsDataLoss(result.status())) Fault(result.status());
         std::move(done)(std::move(result));
         MaybeFinishStop();
       });

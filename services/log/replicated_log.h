@@ -72,7 +72,7 @@ class StateMachine {
   // This replica leads `term` and has applied every entry of earlier terms: it may append and serve.
   virtual void OnLeader(Term term) = 0;
   virtual void OnFollower(Term term) = 0;
-  // A write or sync failed, or damage was met: nothing is accepted any more. At most once.
+  // A write or sync failed, or replay met damage: nothing is accepted any more. At most once.
   virtual void OnFault(const absl::Status& why) = 0;
   // Space ran out (true) or came back (false) for user records.
   virtual void OnSpace(bool exhausted) = 0;
