@@ -13,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "fulmar/version.h"
+#include "services/broker/admin_service_handler.h"
 #include "services/broker/messaging_handler.h"
 #include "services/common/grpc/grpc_server.h"
 #include "services/common/grpc/tls_certificate.h"
@@ -93,6 +94,7 @@ class Process {
     absl::StatusOr<std::unique_ptr<common::GrpcServer>> created = common::GrpcServer::Create(std::move(server), machine_.metrics);
     if (!created.ok()) return Annotate(created.status(), absl::StrCat("cannot listen on ", options_.server.listen, " (server.listen, --listen)"));
     server_ = *std::move(created);
+    reference_admin_ = std::make_unique<broker::AdminServiceHandler>([](const std::string& level) { return SetLevelByName(level).status(); }, *server_);
     FULMAR_ASSIGN_OR_RETURN(common::HostPort listen, common::ParseHostPort(options_.server.listen));
     listen.port = server_->port();
     listening_ = common::FormatHostPort(listen);
@@ -219,6 +221,7 @@ class Process {
   mutable absl::Mutex mutex_;
   bool told_health_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status health_ ABSL_GUARDED_BY(mutex_) = absl::UnavailableError("starting");
+  std::unique_ptr<broker::AdminServiceHandler> reference_admin_;  // the server uses it
   std::unique_ptr<common::GrpcServer> server_;
   std::unique_ptr<common::MetricsServer> metrics_server_;
 };
