@@ -30,7 +30,7 @@ SERVER = ("release", ["fulmar", "fulmarctl", "fulmar-bench"])
 PARTS = [
     Part("checks", "layers, protocol tables", ["build"], [], [], 60),
     Part("unit", "tests beside the code, ASan + UBSan", ["build"], [], [("dev", ["fulmar_unit_tests"])], 600),
-    Part("integration", "a running server, from outside", ["build"], ["grpcurl"], [SERVER], 600),
+    Part("integration", "a running server, from outside", ["build"], ["grpcurl"], [("release", SERVER[1] + ["fulmar_integration_tests"])], 600),
     Part("interop", "official clients", ["build"], ["java", "go", "node", "python"], [SERVER], 900),
     Part("torture", "kill -9 under load", ["build"], [], [("release", SERVER[1] + ["fulmar-torture", "fulmar_powerloss"])], 600),
     Part("fuzz", "every fuzz target, briefly", ["build", "fuzz"], [], [("fuzz", ["fulmar_fuzzers"])], 600),
