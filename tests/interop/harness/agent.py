@@ -19,6 +19,11 @@ class AgentError(Exception):
     """The client under test reported a failure."""
 
 
+# Python opens its telemetry stream in the callback of its route query. An answer that is there before the callback is registered makes it do so on
+# the caller's thread, which has no event loop: the stream is never opened, a push consumer gives up after 10 s, and stumbles while cleaning up.
+LOST_STREAM = {"python": "AttributeError: 'NoneType' object has no attribute 'shutdown'"}
+START_TRIES = 3
+
 Message = collections.namedtuple("Message", "handle message_id topic body tag keys properties attempt at")
 
 
@@ -126,8 +131,14 @@ class Client:
 
     def __init__(self, agent, kind, endpoint, **options):
         self.agent, self.name = agent, f"{kind}-{next(Client._names)}"
-        agent.call("start", self.name, kind=kind, endpoint=endpoint, request_timeout_ms=REQUEST_TIMEOUT_MS,
-                   timeout=60, **options)
+        for left in reversed(range(START_TRIES)):
+            try:
+                agent.call("start", self.name, kind=kind, endpoint=endpoint, request_timeout_ms=REQUEST_TIMEOUT_MS,
+                           timeout=60, **options)
+                return
+            except AgentError as error:
+                if not left or not str(error).endswith(LOST_STREAM.get(agent.language, "never")):
+                    raise
 
     def stop(self, seconds=60):
         self.agent.call("stop", self.name, timeout=seconds)
