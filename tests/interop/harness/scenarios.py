@@ -24,6 +24,7 @@ LARGE_BODY = 4 * 1024 * 1024 - 8 * 1024
 STOP_SECONDS = 8  # below server.shutdown_grace: nothing may need all of it
 # Languages whose clients let an empty property value through.
 EMPTY_VALUES = {"go", "node"}
+TLS_BY_DEFAULT = {"java", "go"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +52,7 @@ def scenario(languages=ALL, own_server=False):
 @scenario(own_server=True)
 def survives_restart(c):
     """Clients go on by themselves after kill -9 and restart of the server or of one service, and nothing acknowledged is lost."""
-    agent = c.own_agent()
+    agent = c.own_agent(tls=c.long and c.lang in TLS_BY_DEFAULT)
     topic, simple_group, push_group = c.topic(), c.group(), c.group()
     simple = c.simple(simple_group, topic, agent=agent, await_ms=1000)
     push = c.push(push_group, topic, agent=agent)
@@ -464,7 +465,7 @@ def documented_snippet_runs(c):
     check("sent " in done.stdout and "received " in done.stdout and "hello from" in done.stdout, f"it printed {done.stdout!r}")
 
 
-@scenario(languages={"java", "go"})
+@scenario(languages=TLS_BY_DEFAULT)
 def speaks_tls_by_default(c):
     """Clients whose default is TLS work untouched on the same port."""
     agent = c.own_agent(tls=True)
