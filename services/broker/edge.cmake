@@ -30,5 +30,5 @@ fulmar_test(broker_edge_test
     wire_walk_convert_test.cc
   DEPS fulmar_broker_edge fulmar_sim)
 
-fulmar_fuzzer(wire_walk_fuzzer SRCS wire_walk_fuzzer.cc DEPS fulmar_broker_bytes)
-fulmar_fuzzer(message_record_fuzzer SRCS message_record_fuzzer.cc DEPS fulmar_broker)
+fulmar_fuzzer(wire_walk_fuzzer SRCS wire_walk_fuzzer.cc DEPS fulmar_broker_bytes CORPUS corpus/wire_walk)
+fulmar_fuzzer(message_record_fuzzer SRCS message_record_fuzzer.cc DEPS fulmar_broker CORPUS corpus/message_record)
