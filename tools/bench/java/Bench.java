@@ -2,7 +2,8 @@
 //
 //   java -cp ...:jars/* Bench ENDPOINT TOPIC GROUP RATE IN_FLIGHT BODY_BYTES WARM_UP_SECONDS SECONDS
 //
-// RATE 0: as fast as IN_FLIGHT unanswered sendAsync() calls allow. Prints "measuring", then "measured", so that a parent can read the
+// RATE 0: as fast as IN_FLIGHT unanswered sendAsync() calls allow, and not more than MAX_AHEAD messages before the listener, so that
+// the rate is one that holds. Prints "measuring", then "measured", so that a parent can read the
 // server's CPU at both moments, then one JSON object. Times are milliseconds; latencies count from the call of sendAsync() (with a
 // rate: from the moment when it was due) to the listener.
 
@@ -24,11 +25,13 @@ import org.apache.rocketmq.client.apis.producer.Producer;
 
 public final class Bench {
   private static final int MAX_SAMPLES = 4_000_000;
+  private static final int MAX_AHEAD = 5000;
   private static volatile boolean measuring;
   private static volatile boolean stopping;
   private static final AtomicLong sent = new AtomicLong();
   private static final AtomicLong received = new AtomicLong();
   private static final AtomicLong failed = new AtomicLong();
+  private static final Semaphore ahead = new Semaphore(MAX_AHEAD);
   private static final long[] samples = new long[MAX_SAMPLES];
   private static final AtomicInteger sampleCount = new AtomicInteger();
 
@@ -53,6 +56,7 @@ public final class Bench {
     PushConsumer consumer = provider.newPushConsumerBuilder().setClientConfiguration(configuration).setConsumerGroup(args[2])
         .setSubscriptionExpressions(Collections.singletonMap(topic, new FilterExpression("*", FilterExpressionType.TAG)))
         .setMessageListener(view -> {
+          ahead.release();
           if (measuring) {
             received.incrementAndGet();
             int slot = sampleCount.getAndIncrement();
@@ -72,6 +76,9 @@ public final class Bench {
           while (System.nanoTime() < due) {
             LockSupport.parkNanos(due - System.nanoTime());
           }
+        }
+        if (rate == 0) {
+          ahead.acquireUninterruptibly();
         }
         free.acquireUninterruptibly();
         ByteBuffer body = ByteBuffer.allocate(bodyBytes);
@@ -96,6 +103,7 @@ public final class Bench {
     double span = (System.nanoTime() - begin) / 1e9;
     System.out.println("measured");
     stopping = true;
+    ahead.release(MAX_AHEAD); // It may wait there.
     sender.join();
 
     long[] sorted = Arrays.copyOf(samples, Math.min(sampleCount.get(), MAX_SAMPLES));
