@@ -146,6 +146,11 @@ def _(context):
     check(status["healthy"], status)
     same(status["shards"][0]["endpoint"], broker.endpoint, "endpoint")
     same(broker.json("topic", "list"), registry.json("topic", "list"), "the broker's own admin service")
+    same(broker.stop(), 0, "status")
+    check("t" in registry.ctl("send", "t", "nobody is there", status=5), "without a broker the registry says so")
+    same(registry.json("cluster", "status")["healthy"], False, "healthy")
+    broker.start()
+    until(lambda: registry.run_ctl("send", "t", "again").returncode == 0, 15, "a broker that comes back is used again")
 
 
 @case("the log level changes at run time by fulmarctl, and by SIGHUP to what the file says")

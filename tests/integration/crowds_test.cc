@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "tests/integration/client.h"
 #include "tests/integration/server_process.h"
@@ -127,6 +128,84 @@ TEST(CrowdsTest, TenThousandReceivesWaitInBoundedMemoryAndGoWithTheirClients) {
   EXPECT_TRUE(Within(absl::Seconds(20), [&] { return Parked(client) == 0; }));
   if (!ServerIsSanitized()) {
     EXPECT_LT(server.ResidentBytes() - after_first, int64_t{kReceives} * 16 * 1024) << "what a crowd took is used again by the next";
+  }
+}
+
+TEST(CrowdsTest, ConsumersOfOneGroupShareTheMessagesAndOtherGroupsHaveThemAll) {
+  constexpr int kProducers = 4, kEach = 50, kConsumers = 6;
+  const std::string& endpoint = ServerProcess::Shared().endpoint();
+  const std::string topic = NewName("shared"), groups[] = {NewName("shared-group"), NewName("shared-group")};
+  absl::Mutex mutex;
+  std::map<std::string, int> received[2];
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kProducers; ++i) {
+    threads.emplace_back([&] {
+      Client producer(endpoint);
+      for (int m = 0; m < kEach; ++m) producer.Send(NewMessage(topic));
+    });
+  }
+  for (int i = 0; i < kConsumers; ++i) {
+    threads.emplace_back([&, group = i % 2] {
+      Client consumer(endpoint);
+      const absl::Time until = absl::Now() + absl::Seconds(30);
+      for (bool all = false; !all && absl::Now() < until;) {
+        const Received batch = consumer.Receive(NewReceive(topic, groups[group], absl::Milliseconds(300), 8));
+        std::vector<std::string> handles;
+        for (size_t m = 0; m < batch.messages.size(); ++m) handles.push_back(batch.Handle(m));
+        if (!handles.empty()) {
+          EXPECT_EQ(consumer.Ack(topic, groups[group], handles).status().code(), v2::OK);
+        }
+        absl::MutexLock lock(&mutex);
+        for (size_t m = 0; m < batch.messages.size(); ++m) ++received[group][batch.Id(m)];
+        all = received[group].size() == kProducers * kEach;
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+
+  for (const auto& of_group : received) {
+    EXPECT_EQ(of_group.size(), static_cast<size_t>(kProducers * kEach));
+    for (const auto& [id, times] : of_group) EXPECT_EQ(times, 1) << id;
+  }
+}
+
+// Push consumers get messages with auto_renew: the server keeps them invisible as long as the client lives, and not longer.
+TEST(CrowdsTest, TheServerRenewsForAClientThatLivesAndGivesUpForOneThatIsGone) {
+  ServerProcess server({"--broker.receive.auto_renew_duration=1s", "--broker.client.silence=2s"});
+  const std::string topic = NewName("renewed"), group = NewName("renewed-group");
+  Client other(server.endpoint());
+  CreateTopic(other, topic);
+  const auto push = [&](Client& client) {
+    v2::ReceiveMessageRequest request = NewReceive(topic, group, absl::Seconds(2));
+    request.clear_invisible_duration();
+    request.set_auto_renew(true);
+    return client.Receive(request);
+  };
+  v2::HeartbeatRequest beat;
+  beat.set_client_type(v2::PUSH_CONSUMER);
+  *beat.mutable_group() = Name(group);
+  for (const bool says_goodbye : {false, true}) {
+    Client living(server.endpoint());
+    const std::string id = other.Send(NewMessage(topic));
+    const Received first = push(living);
+    ASSERT_EQ(first.messages.size(), 1U) << first.status.message();
+    for (int i = 0; i < 4; ++i) {  // three times the invisible duration
+      EXPECT_EQ(living.Call(&v2::MessagingService::Stub::Heartbeat, beat).status().code(), v2::OK);
+      EXPECT_TRUE(other.Receive(NewReceive(topic, group, absl::Milliseconds(800), 1, absl::Seconds(10))).messages.empty()) << "it is still being worked on";
+    }
+    if (says_goodbye) {
+      v2::NotifyClientTerminationRequest farewell;
+      *farewell.mutable_group() = Name(group);
+      living.Call(&v2::MessagingService::Stub::NotifyClientTermination, farewell);
+    }
+    const absl::Time gone = absl::Now();
+
+    const Received again = other.Receive(NewReceive(topic, group, absl::Seconds(15), 1, absl::Seconds(10)));
+
+    ASSERT_EQ(again.messages.size(), 1U) << again.status.message();
+    EXPECT_EQ(again.Id(0), id);
+    EXPECT_LT(absl::Now() - gone, says_goodbye ? absl::Seconds(3) : absl::Seconds(8));
+    EXPECT_EQ(other.Ack(topic, group, {again.Handle(0)}).status().code(), v2::OK);
   }
 }
 

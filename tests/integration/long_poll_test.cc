@@ -50,29 +50,44 @@ v2::ReceiveMessageRequest RequestOf(const Case& one, const std::string& topic, c
   return request;
 }
 
-TEST(LongPollTest, AnEmptyReceiveTakesTheTimeThatWasAskedFor) {
-  const std::string& endpoint = ServerProcess::Shared().endpoint();
-  const std::vector<Case> cases = Cases();
-  const std::string topic = NewName("poll");
-  const absl::Duration slack = ServerIsSanitized() ? absl::Seconds(1) : absl::ZeroDuration();
+// All at the same time, each as a client of its own.
+std::vector<Received> Poll(const std::vector<Case>& cases, const std::string& topic) {
   std::vector<Received> outcomes(cases.size());
   std::vector<std::thread> threads;
   for (size_t i = 0; i < cases.size(); ++i) {
     threads.emplace_back([&, i] {
-      Client client(endpoint);
-      client.Call(&v2::MessagingService::Stub::Heartbeat, v2::HeartbeatRequest());  // connects
-      client.Receive(NewReceive(topic, NewName("warm")));                           // makes the topic
+      Client client(ServerProcess::Shared().endpoint());
+      client.Receive(NewReceive(topic, NewName("warm")));  // connects, makes the topic
       outcomes[i] = client.Receive(RequestOf(cases[i], topic, NewName("poll-group")), cases[i].deadline);
     });
   }
   for (std::thread& thread : threads) thread.join();
+  return outcomes;
+}
 
-  for (size_t i = 0; i < cases.size(); ++i) {
-    SCOPED_TRACE(cases[i].name);
-    EXPECT_TRUE(outcomes[i].grpc.ok()) << "gRPC's own deadline must not be hit: " << outcomes[i].grpc.error_message();
-    EXPECT_EQ(v2::Code_Name(outcomes[i].code()), "MESSAGE_NOT_FOUND") << outcomes[i].status.message();
-    EXPECT_GE(outcomes[i].took, cases[i].least);
-    EXPECT_LE(outcomes[i].took, cases[i].most + slack);
+// Never earlier than asked; hardly later, for which a busy machine gets three chances.
+TEST(LongPollTest, AnEmptyReceiveTakesTheTimeThatWasAskedFor) {
+  constexpr int kChances = 3;
+  const std::string topic = NewName("poll");
+  const absl::Duration slack = ServerIsSanitized() ? absl::Seconds(1) : absl::ZeroDuration();
+  ServerProcess::Shared();
+  std::vector<Case> cases = Cases();
+  for (int chance = 1; chance <= kChances && !cases.empty(); ++chance) {
+    const std::vector<Received> outcomes = Poll(cases, topic);
+    std::vector<Case> late;
+    for (size_t i = 0; i < cases.size(); ++i) {
+      SCOPED_TRACE(cases[i].name);
+      const bool in_time = outcomes[i].grpc.ok() && outcomes[i].took <= cases[i].most + slack;
+      if (!in_time && chance < kChances) {
+        late.push_back(cases[i]);
+        continue;
+      }
+      EXPECT_TRUE(outcomes[i].grpc.ok()) << "gRPC's own deadline must not be hit: " << outcomes[i].grpc.error_message();
+      EXPECT_EQ(v2::Code_Name(outcomes[i].code()), "MESSAGE_NOT_FOUND") << outcomes[i].status.message();
+      EXPECT_GE(outcomes[i].took, cases[i].least);
+      EXPECT_LE(outcomes[i].took, cases[i].most + slack);
+    }
+    cases = late;
   }
 }
 

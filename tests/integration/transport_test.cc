@@ -5,7 +5,9 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/time/clock.h"
@@ -130,6 +132,23 @@ TEST(TransportTest, ReflectionSpeaksVersion1Too) {
 
   ASSERT_EQ(services.messages.size(), 1U) << services.status.error_message();
   EXPECT_NE(services.messages[0].find("apache.rocketmq.v2.MessagingService"), std::string::npos);
+}
+
+TEST(TransportTest, AWatchOfHealthIsToldBeforeTheServerStops) {
+  RawAnswer watch;
+  std::thread watching;
+  {
+    ServerProcess server;
+    Client client(server.endpoint());
+    ASSERT_EQ(Beat(client), v2::OK);
+    watching = std::thread([&watch, endpoint = server.endpoint()] { watch = Client(endpoint).Raw("/grpc.health.v1.Health/Watch", "", absl::Seconds(30)); });
+    absl::SleepFor(absl::Milliseconds(300));  // until it watches; too early only makes the test pass less
+  }
+  watching.join();
+
+  ASSERT_GE(watch.messages.size(), 2U);
+  EXPECT_EQ(watch.messages[0], "\x08\x01");
+  EXPECT_EQ(watch.messages[1], "\x08\x02");
 }
 
 TEST(TransportTest, HealthIsToldByCheckAndByWatch) {

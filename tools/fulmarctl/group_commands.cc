@@ -161,6 +161,7 @@ absl::Status Reset(Session& session, const ResetArguments& arguments, bool json)
       return absl::InvalidArgumentError(absl::StrCat("'", arguments.time, "' is neither a time such as 2026-01-31T12:00:00Z nor an age such as 2h"));
     }
     request.mutable_time()->set_seconds(absl::ToUnixSeconds(time));
+    request.mutable_time()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(absl::ToUnixSeconds(time)))));
     to = TimeText(time);
   } else if (to == "latest") {
     request.set_latest(true);
