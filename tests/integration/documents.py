@@ -38,3 +38,11 @@ def _(context):
     for file in ("apache/rocketmq/v2/service.proto", "fulmar/admin/v1/admin.proto"):
         for method in re.findall(r"^  rpc (\w+)\(", (ROOT / "protos" / file).read_text(), re.M):
             check(re.search(rf"(call|admin|tls|MessagingService/) ?{method}\b|Service/{method}\b", page), method, "is missing")
+
+
+@case("docs/status-codes.md has every row of the table of errors, and no other")
+def _(context):
+    wanted = {(number, name, {"kNo": "no", "kLater": "later", "kAtOnce": "at once"}[retry])
+              for name, number, retry in re.findall(r"X\(\w+, \w+, (\w+), (\d+), (\w+)\)", (ROOT / "services/common/errors.h").read_text())}
+    rows = set(re.findall(r"^\| (\d+) \| (\w+) \| ([a-z ]+) \| .", (ROOT / "docs/status-codes.md").read_text(), re.M))
+    check(wanted and wanted == {row for row in rows if row[0] not in ("20000", "30000")}, wanted ^ rows)
