@@ -48,7 +48,7 @@ function(fulmar_test name)
     list(REMOVE_DUPLICATES A_LABELS)
   endif()
   if(NOT A_TIMEOUT)
-    set(A_TIMEOUT 120)
+    set(A_TIMEOUT 600)  # a bound for hangs, generous: machines are slow at times, sanitizers always
   endif()
   add_executable(${name} ${A_SRCS})
   fulmar_setup_target(${name})

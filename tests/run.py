@@ -29,13 +29,13 @@ SERVER = ("release", ["fulmar", "fulmarctl", "fulmar-bench"])
 # The order in which they run: what is cheap and likely to fail comes first.
 PARTS = [
     Part("checks", "layers, protocol tables", ["build"], [], [], 60),
-    Part("unit", "tests beside the code, ASan + UBSan", ["build"], [], [("dev", ["fulmar_unit_tests"])], 600),
+    Part("unit", "tests beside the code, ASan + UBSan", ["build"], [], [("dev", ["fulmar_unit_tests"])], 1200),
     Part("integration", "a running server, from outside", ["build"], ["grpcurl"], [("release", SERVER[1] + ["fulmar_integration_tests"])], 600),
-    Part("interop", "official clients", ["build"], ["java", "go", "node", "python"], [SERVER], 900),
-    Part("torture", "kill -9 under load", ["build"], [], [("release", SERVER[1] + ["fulmar-torture", "fulmar_powerloss"])], 600),
+    Part("interop", "official clients", ["build"], ["java", "go", "node", "python"], [SERVER], 1200),
+    Part("torture", "kill -9 under load", ["build"], [], [("release", SERVER[1] + ["fulmar-torture", "fulmar_powerloss"])], 900),
     Part("fuzz", "every fuzz target, briefly", ["build", "fuzz"], [], [("fuzz", ["fulmar_fuzzers"])], 600),
     Part("sanitizers", "thread roles by clang, core under TSan, server under ASan", ["build", "fuzz"], ["grpcurl"],
-         [("fuzz", ["fulmar_libraries"]), ("tsan", ["fulmar_core_tests"]), ("dev", ["fulmar", "fulmarctl"])], 900),
+         [("fuzz", ["fulmar_libraries"]), ("tsan", ["fulmar_core_tests"]), ("dev", ["fulmar", "fulmarctl"])], 1500),
 ]
 LONG_LIMIT_SECONDS = 6 * 3600
 
