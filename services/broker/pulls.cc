@@ -160,7 +160,7 @@ void Pulls::Wake(const std::vector<Queue*>& grown) {
   if (pulls_.empty()) return;
   std::vector<uint64_t> ready;
   for (const auto& [id, pull] : pulls_) {
-    const bool here = std::any_of(grown.begin(), grown.end(), [&](const Queue* queue) { return queue->id == pull->queue; });
+    const bool here = std::any_of(grown.begin(), grown.end(), [&pull = *pull](const Queue* queue) { return queue->id == pull.queue; });
     if (here && !pull->reading) ready.push_back(id);
   }
   for (const uint64_t id : ready) context_.Post([this, id] { Read(id); });
