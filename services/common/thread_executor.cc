@@ -130,7 +130,9 @@ void ThreadExecutor::Sleep(std::unique_lock<std::mutex>& lock) {
     if (timers_.empty()) {
       wake_.wait(lock);
     } else {
-      wake_.wait_until(lock, timers_.begin()->first.first);
+      // A copy: while the lock is let go, another thread's After() may move the map's nodes.
+      const SteadyTime next = timers_.begin()->first.first;
+      wake_.wait_until(lock, next);
     }
     sleeping_ = false;
   }

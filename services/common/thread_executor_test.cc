@@ -119,6 +119,19 @@ TEST(ThreadExecutorTest, AnEarlierTimerWakesTheThreadThatWaitsForALaterOne) {
   early.WaitForNotification();
 }
 
+// Goal: the time that the thread sleeps for does not live in a map that others change. Shown by the address sanitizer.
+TEST(ThreadExecutorTest, TimersSetByOthersWhileTheThreadSleepsDoNotTouchWhatItSleepsFor) {
+  ThreadExecutor executor("sleeper");
+  absl::Notification fired;
+  executor.After(absl::Milliseconds(20), [&fired] { fired.Notify(); });
+  Drain(executor);  // from now on it sleeps
+
+  for (int i = 0; i < 1000; ++i) executor.After(absl::Hours(1), [] {});
+
+  fired.WaitForNotification();
+  Drain(executor);
+}
+
 TEST(ThreadExecutorTest, ACancelledTimerNeverRunsEvenWhenItWasDueTogetherWithTheCanceller) {
   ThreadExecutor executor("cancel");
   bool ran = false;
