@@ -1,6 +1,5 @@
 #include "services/common/grpc/grpc_server.h"
 
-#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/security/server_credentials.h>
 
 #include <chrono>
@@ -42,7 +41,6 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Create(GrpcServerOptions
 }
 
 GrpcServer::GrpcServer(GrpcServerOptions options, std::unique_ptr<Listener> listener) : options_(std::move(options)), listener_(std::move(listener)) {
-  grpc::EnableDefaultHealthCheckService(true);
   SetChannelArguments(options_, builder_);
   if (options_.tls != TlsMode::kTlsOnly)
     plaintext_ = builder_.experimental().AddExternalConnectionAcceptor(FdAcceptor::FROM_FD, grpc::InsecureServerCredentials());
@@ -63,11 +61,12 @@ absl::Status GrpcServer::Start() {
   for (const char* name : {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}) listed_.push_back(name);
   reflection_v1_ = MakeReflectionV1(listed_);
   reflection_v1alpha_ = MakeReflectionV1Alpha(listed_);
+  builder_.RegisterService(&health_);
   builder_.RegisterService(reflection_v1_.get());
   builder_.RegisterService(reflection_v1alpha_.get());
+  SetAllServing(false);
   server_ = builder_.BuildAndStart();
   if (server_ == nullptr) return absl::InternalError("gRPC refuses to start a server; its log says why");
-  SetAllServing(false);  // before the first connection: the library begins with SERVING
   data_plane_->Start();
   listener_->Start([this](int fd, bool tls) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
@@ -78,9 +77,7 @@ absl::Status GrpcServer::Start() {
   return absl::OkStatus();
 }
 
-void GrpcServer::SetServing(std::string_view service, bool serving) {
-  server_->GetHealthCheckService()->SetServingStatus(std::string(service), serving);
-}
+void GrpcServer::SetServing(std::string_view service, bool serving) { health_.Set(std::string(service), serving); }
 
 void GrpcServer::SetAllServing(bool serving) {
   SetServing("", serving);
@@ -90,7 +87,7 @@ void GrpcServer::SetAllServing(bool serving) {
 void GrpcServer::Shutdown(absl::Duration grace) {
   if (std::exchange(stopped_, true)) return;
   if (server_ != nullptr) {
-    server_->GetHealthCheckService()->SetServingStatus(false);
+    health_.Stop();
     listener_->Stop();
     server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));
   }

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "services/common/grpc/cq_executor.h"
 #include "services/common/grpc/grpc_options.h"
+#include "services/common/grpc/health_handler.h"
 #include "services/common/grpc/listener.h"
 #include "services/common/metrics.h"
 
@@ -61,6 +62,7 @@ class GrpcServer {
   std::unique_ptr<grpc::Service> reflection_v1_, reflection_v1alpha_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> plaintext_, tls_;
   std::unique_ptr<CqExecutor> data_plane_;
+  HealthHandler health_;
   std::unique_ptr<grpc::Server> server_;
   bool stopped_ = false;
 };

@@ -189,6 +189,33 @@ TEST_F(GrpcServerTest, HealthSaysWhatItIsTold) {
   EXPECT_EQ(Check(channel, "no.such.Service").first.error_code(), grpc::StatusCode::NOT_FOUND);
 }
 
+// The library's own health service would keep the server waiting until its grace is over.
+TEST_F(GrpcServerTest, AWatchOfHealthIsToldOfChangesAndEndsWithTheServer) {
+  Begin(TlsMode::kPlaintextOnly);
+  const auto stub = health::Health::NewStub(Plaintext());
+  grpc::ClientContext context, unknown_context;
+  health::HealthCheckRequest request;
+  health::HealthCheckResponse response;
+  const auto watch = stub->Watch(&context, request);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), health::HealthCheckResponse::NOT_SERVING);
+  request.set_service("no.such.Service");
+  const auto unknown = stub->Watch(&unknown_context, request);
+  ASSERT_TRUE(unknown->Read(&response));
+  EXPECT_EQ(response.status(), health::HealthCheckResponse::SERVICE_UNKNOWN);
+
+  server_->SetAllServing(true);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), health::HealthCheckResponse::SERVING);
+  server_->Shutdown(absl::Hours(1));  // would not return
+
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), health::HealthCheckResponse::NOT_SERVING);
+  EXPECT_FALSE(watch->Read(&response));
+  EXPECT_EQ(watch->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_FALSE(unknown->Finish().ok());
+}
+
 template <class Service, class Request, class Response>
 void ReflectionDescribesTheServer(const std::shared_ptr<grpc::Channel>& channel) {
   grpc::ClientContext context;

@@ -7,7 +7,6 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "grpc/health/v1/health.pb.h"
 #include "grpc/reflection/v1/reflection.grpc.pb.h"
 #include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
 
@@ -119,7 +118,6 @@ class Reflection final : public Base {
 }  // namespace
 
 std::unique_ptr<grpc::Service> MakeReflectionV1(const std::vector<std::string>& names) {
-  (void)grpc::health::v1::HealthCheckRequest::descriptor();  // links the file: the library's own health service brings no description
   namespace v1 = grpc::reflection::v1;
   return std::make_unique<Reflection<v1::ServerReflection::CallbackService, v1::ServerReflectionRequest, v1::ServerReflectionResponse>>(names);
 }

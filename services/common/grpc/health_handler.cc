@@ -1,0 +1,116 @@
+#include "services/common/grpc/health_handler.h"
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace fulmar::common {
+
+using grpc::health::v1::HealthCheckRequest;
+using grpc::health::v1::HealthCheckResponse;
+
+// One watch. At any time at most one write, or the end, is under way; it is started without the lock, because a reaction may follow at once.
+class HealthHandler::Watcher final : public grpc::ServerWriteReactor<HealthCheckResponse>, public std::enable_shared_from_this<Watcher> {
+ public:
+  Watcher(HealthHandler& owner, std::string service) : owner_(owner), service_(std::move(service)) {}
+
+  void Pump() {
+    bool finish = false;
+    {
+      absl::MutexLock lock(&owner_.mutex_);
+      if (writing_ || finished_) return;
+      const auto found = owner_.services_.find(service_);
+      const ServingStatus now = found == owner_.services_.end() ? HealthCheckResponse::SERVICE_UNKNOWN : found->second;
+      if (!is_dead_ && told_ != now) {
+        told_ = now;
+        writing_ = true;
+        response_.set_status(now);
+      } else if (is_dead_ || owner_.stopped_) {
+        finished_ = finish = true;
+      } else {
+        return;
+      }
+    }
+    if (finish) Finish({grpc::StatusCode::UNAVAILABLE, "the server is stopping"});
+    else StartWrite(&response_);
+  }
+  void OnWriteDone(bool ok) override {
+    {
+      absl::MutexLock lock(&owner_.mutex_);
+      writing_ = false;
+      is_dead_ = is_dead_ || !ok;
+    }
+    Pump();
+  }
+  void OnCancel() override {
+    {
+      absl::MutexLock lock(&owner_.mutex_);
+      is_dead_ = true;
+    }
+    Pump();
+  }
+  void OnDone() override {
+    const std::shared_ptr<Watcher> self = shared_from_this();  // until the lock is given back
+    absl::MutexLock lock(&owner_.mutex_);
+    owner_.watchers_.erase(self);
+  }
+
+ private:
+  HealthHandler& owner_;
+  const std::string service_;
+  HealthCheckResponse response_;        // of the write under way
+  // Guarded by the owner's mutex.
+  std::optional<ServingStatus> told_;
+  bool writing_ = false, finished_ = false, is_dead_ = false;
+};
+
+void HealthHandler::Set(const std::string& service, bool serving) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (stopped_) return;
+    services_[service] = serving ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
+  }
+  PumpAll();
+}
+
+void HealthHandler::Stop() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopped_ = true;
+    for (auto& [name, status] : services_) status = HealthCheckResponse::NOT_SERVING;
+  }
+  PumpAll();
+}
+
+void HealthHandler::PumpAll() {
+  std::vector<std::shared_ptr<Watcher>> watchers;
+  {
+    absl::MutexLock lock(&mutex_);
+    watchers.assign(watchers_.begin(), watchers_.end());
+  }
+  for (const std::shared_ptr<Watcher>& watcher : watchers) watcher->Pump();
+}
+
+grpc::ServerUnaryReactor* HealthHandler::Check(grpc::CallbackServerContext* call, const HealthCheckRequest* request, HealthCheckResponse* response) {
+  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+  std::optional<ServingStatus> status;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (const auto found = services_.find(request->service()); found != services_.end()) status = found->second;
+  }
+  if (status.has_value()) response->set_status(*status);
+  reply->Finish(status.has_value() ? grpc::Status::OK : grpc::Status(grpc::StatusCode::NOT_FOUND, "no such service"));
+  return reply;
+}
+
+grpc::ServerWriteReactor<HealthCheckResponse>* HealthHandler::Watch(grpc::CallbackServerContext*, const HealthCheckRequest* request) {
+  const auto watcher = std::make_shared<Watcher>(*this, request->service());
+  {
+    absl::MutexLock lock(&mutex_);
+    watchers_.insert(watcher);
+  }
+  watcher->Pump();
+  return watcher.get();  // gRPC has begun to count on it, so it is still there
+}
+
+}  // namespace fulmar::common
