@@ -137,13 +137,16 @@ TEST(TransportTest, ReflectionSpeaksVersion1Too) {
 TEST(TransportTest, AWatchOfHealthIsToldBeforeTheServerStops) {
   RawAnswer watch;
   std::thread watching;
+  absl::Time stopping;
   {
     ServerProcess server;
     Client client(server.endpoint());
     ASSERT_EQ(Beat(client), v2::OK);
     watching = std::thread([&watch, endpoint = server.endpoint()] { watch = Client(endpoint).Raw("/grpc.health.v1.Health/Watch", "", absl::Seconds(30)); });
     absl::SleepFor(absl::Milliseconds(300));  // until it watches; too early only makes the test pass less
+    stopping = absl::Now();
   }
+  EXPECT_LT(absl::Now() - stopping, absl::Seconds(8)) << "it must not wait for the watch, which its grace of 10 s would allow";
   watching.join();
 
   ASSERT_GE(watch.messages.size(), 2U);
