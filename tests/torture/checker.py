@@ -22,7 +22,7 @@ class Setting:
     groups: frozenset
     power_loss: bool = False       # unsynced bytes were lost too: async messages may go
     window_ms: float = 100         # progress.flush_interval
-    slack_ms: float = 150          # of the write that follows it, on a busy machine
+    slack_ms: float = 250          # of the write that follows it, on a busy machine
 
 
 @dataclasses.dataclass
