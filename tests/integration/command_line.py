@@ -190,3 +190,20 @@ def _(context):
     until(lambda: "serving" in plain.text(), 30, "text lines")
     check("{" not in plain.text().splitlines()[-1], plain.text())
     same(plain.stop(), 0, "status")
+
+
+@case("a given certificate is served; without its key, or with another's, the start is refused by name")
+def _(context):
+    first = context.server()
+    first.stop()
+    certificate, key = first.data / "tls" / "tls.crt", first.data / "tls" / "tls.key"
+    server = context.server(f"--server.tls.certificate={certificate}", f"--server.tls.key={key}", "--server.tls.mode=only")
+    server.ctl("--tls", "--ca", certificate, "topic", "list")
+    check(not (server.data / "tls").exists(), "nothing is made up when a certificate is given")
+    start = ["standalone", "--listen", "127.0.0.1:0", "--metrics", "", "--data", "other"]
+    check("server.tls.key" in context.fulmar(*start, f"--server.tls.certificate={certificate}", status=1), "without key")
+    error = context.fulmar(*start, f"--server.tls.certificate={certificate}", "--server.tls.key=gone.key", status=1)
+    check("gone.key" in error, error)
+    second = context.server()
+    error = context.fulmar(*start, f"--server.tls.certificate={certificate}", f"--server.tls.key={second.data}/tls/tls.key", status=1)
+    check(str(certificate) in error or "tls.key" in error, error)

@@ -20,8 +20,8 @@ def _(context):
     blocks = BLOCK.findall(page)
     check(len(blocks) > 10, len(blocks))
     script = "set -e -o pipefail\n" + f"\necho '{MARK}'\n".join(block for block, _ in blocks) + f"\necho '{MARK}'\n"
-    done = subprocess.run(["bash"], input=script, capture_output=True, text=True, timeout=120, check=False, cwd=context.dir,
-                          env={**os.environ, "PATH": path, "FULMAR_DATA": str(server.data)})
+    done = subprocess.run(["bash"], input=script, capture_output=True, text=True, timeout=300, check=False, cwd=context.dir,
+                          env={**os.environ, "PATH": path, "DATA": str(server.data)})
     outputs = done.stdout.split(MARK + "\n")
     check(done.returncode == 0, f"status {done.returncode} in block {len(outputs)}: {blocks[min(len(outputs), len(blocks)) - 1][0]}\n{done.stderr}\n{outputs[-1]}")
     for (block, expected), output in zip(blocks, outputs):

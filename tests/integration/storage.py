@@ -5,8 +5,9 @@ import os
 import random
 import shutil
 import subprocess
+import sys
 
-from harness import SMALL_SEGMENTS, Server, case, check, same, until
+from harness import ROOT, SMALL_SEGMENTS, Server, case, check, same, until
 
 HEADER_BYTES = 4096  # flips stay behind what every segment file begins with
 
@@ -206,8 +207,9 @@ def _(context):
 
 @case("after fdatasync answered EIO nothing is reported as stored, and health says why")
 def _(context):
-    shim = context.bin / "libfulmar_failing_sync.so"
-    check(shim.exists(), f"{shim} is not built")
+    shims = [folder / "libfulmar_failing_sync.so" for folder in (context.bin, ROOT / "build" / "release" / "bin")]
+    shim = next((path for path in shims if path.exists()), None)
+    check(shim, f"{shims[0]} is not built")
     trigger = context.dir / "fail-now"
     server = Server(context, *SMALL_SEGMENTS,
                     environment={"LD_PRELOAD": str(shim), "FULMAR_FAILING_SYNC": str(trigger), "FULMAR_FAILING_SYNC_DIR": "/broker/log/",
@@ -235,9 +237,6 @@ def _(context):
 
 def health(server):
     """The answer of grpc.health.v1.Health/Check, by the small client of the interop tests."""
-    import sys
-
-    from harness import ROOT
     sys.path.insert(0, str(ROOT / "tests" / "interop" / "harness"))
     import health as client
     host, port = server.endpoint.rsplit(":", 1)
