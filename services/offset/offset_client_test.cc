@@ -14,6 +14,7 @@
 #include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "services/common/grpc/callback_threads.h"
 #include "services/common/errors.h"
 #include "services/common/sim/seeded_random.h"
 #include "services/common/sim/sim_files.h"
@@ -87,6 +88,7 @@ class Seen {
 class OffsetClientTest : public ::testing::Test {
  protected:
   OffsetClientTest() : files_(sim::TestSeed()), random_(sim::TestSeed()) {
+    common::KeepCallbackThreads();
     OffsetCoreOptions options;
     options.log.dir = "/offset";
     options.log.shard_name = "offset";

@@ -10,6 +10,7 @@
 #include <memory>
 #include <string>
 
+#include "services/common/grpc/callback_threads.h"
 #include "services/common/system_clock.h"
 
 namespace fulmar::registry {
@@ -20,6 +21,7 @@ constexpr absl::Duration kPatience = absl::Seconds(20);  // never waited for unl
 class RegistryHandlerTest : public testing::Test {
  protected:
   RegistryHandlerTest() {
+    common::KeepCallbackThreads();
     int port = 0;
     grpc::ServerBuilder builder;
     builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "services/common/grpc/callback_threads.h"
 #include "services/common/grpc/reflection_handler.h"
 #include "services/common/log.h"
 #include "services/common/status.h"
@@ -37,6 +38,7 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Create(GrpcServerOptions
   if (options.tls != TlsMode::kPlaintextOnly && options.identity.private_key.empty())
     return absl::InvalidArgumentError("TLS is on but there is no certificate");
   FULMAR_ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Bind(options, metrics));
+  KeepCallbackThreads();
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(options), std::move(listener)));
 }
 
