@@ -35,7 +35,7 @@ PARTS = [
     Part("torture", "kill -9 under load", ["build"], [], [("release", SERVER[1] + ["fulmar-torture", "fulmar_powerloss"])], 900),
     Part("fuzz", "every fuzz target, briefly", ["build", "fuzz"], [], [("fuzz", ["fulmar_fuzzers"])], 600),
     Part("sanitizers", "thread roles by clang, core under TSan, server under ASan", ["build", "fuzz"], ["grpcurl"],
-         [("fuzz", ["fulmar_libraries"]), ("tsan", ["fulmar_core_tests"]), ("dev", ["fulmar", "fulmarctl"])], 1500),
+         [("fuzz", ["fulmar_libraries"]), ("tsan", ["fulmar_core_tests"]), ("dev", ["fulmar", "fulmarctl", "fulmar_integration_tests"])], 1500),
 ]
 LONG_LIMIT_SECONDS = 6 * 3600
 
