@@ -24,11 +24,18 @@ fulmar_library(fulmar_broker_edge
 
 fulmar_test(broker_edge_test
   SRCS
-    data_plane_convert_test.cc
     message_convert_test.cc
     messaging_handler_test.cc
     wire_walk_convert_test.cc
   DEPS fulmar_broker_edge fulmar_sim)
+
+# The data plane alone, up to the wire: `core`, so that it runs under the thread sanitizer too.
+fulmar_test(broker_data_plane_test
+  SRCS
+    data_plane_convert_test.cc
+    hot_calls_handler_test.cc
+  DEPS fulmar_broker_edge fulmar_sim
+  LABELS unit core)
 
 fulmar_fuzzer(wire_walk_fuzzer SRCS wire_walk_fuzzer.cc DEPS fulmar_broker_bytes CORPUS corpus/wire_walk)
 fulmar_fuzzer(message_record_fuzzer SRCS message_record_fuzzer.cc DEPS fulmar_broker CORPUS corpus/message_record)
