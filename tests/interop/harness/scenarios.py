@@ -269,7 +269,8 @@ def unacknowledged_message_comes_again(c):
     for message in seen:
         check_same(message, sent)
     for earlier, later in zip(seen, seen[1:]):
-        check(later.at - earlier.at > 1.5, f"came again {later.at - earlier.at:.1f} s after being made invisible for 2 s")
+        # The time of the earlier one is taken when its client has it, which on a busy machine is later than the server's.
+        check(later.at - earlier.at > 1, f"came again {later.at - earlier.at:.1f} s after being made invisible for 2 s")
     check_nothing_left(consumer)  # waits as long as the last delivery was invisible
     reader = c.simple_when_routable(c.group(), f"%DLQ%{group}")
     deadline = time.monotonic() + SECONDS

@@ -146,13 +146,16 @@ def write_config(path, values):
 
 
 SERVER_CONFIG = {"server": {"tls": {"mode": "both"}}}  # as standalone has it by default
-BROKER_CONFIG = {"receive": {"min_invisible_duration": MIN_INVISIBLE, "auto_renew_duration": f"{AUTO_RENEW_SECONDS}s"}}
+# Small segments: several clusters start side by side, and each fills its spare segment with zeros first.
+BROKER_CONFIG = {"receive": {"min_invisible_duration": MIN_INVISIBLE, "auto_renew_duration": f"{AUTO_RENEW_SECONDS}s"},
+                 "log": {"segment_bytes": "16MiB"}}
+OFFSET_CONFIG = {"log": {"segment_bytes": "4MiB"}}
 
 
 def standalone(cluster, ports):
     port, metrics = ports.free(), ports.free()
     cluster.endpoint = cluster.address(port)
-    config = write_config(cluster.directory / "fulmar.yaml", {"broker": BROKER_CONFIG})
+    config = write_config(cluster.directory / "fulmar.yaml", {"broker": BROKER_CONFIG, "offset": OFFSET_CONFIG})
     return [cluster.fulmar("standalone", ["--listen", cluster.endpoint, "--metrics", cluster.address(metrics),
                                           "--data", cluster.directory / "data", "--config", config], port)]
 
@@ -163,7 +166,7 @@ def split(cluster, ports):
     listen = {name: cluster.address(p) for name, p in port.items()}
     cluster.endpoint = listen["registry"]
     configs = {
-        "offset": {},
+        "offset": {"offset": OFFSET_CONFIG},
         "broker": SERVER_CONFIG | {"broker": BROKER_CONFIG | {"registries": [listen["registry"]], "offset_endpoint": listen["offset"]}},
         "registry": SERVER_CONFIG | {"registry": {"route_mode": "direct", "offset_endpoint": listen["offset"]}},
     }
