@@ -1,15 +1,13 @@
 // The hot methods over a real connection. Nothing here uses gRPC's callback threads, so that the thread sanitizer can judge the data plane.
 #include "services/broker/hot_calls_handler.h"
 
-#include <grpcpp/generic/generic_stub.h>
-
 #include <memory>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
-#include "services/broker/messaging_server_testing.h"
+#include "services/broker/messaging_test_server.h"
 
 namespace fulmar::broker {
 namespace {
@@ -166,26 +164,6 @@ TEST_F(HotCallsTest, ACallWithoutClientIdIsRefused) {
   ASSERT_TRUE(stub_->SendMessage(&context, request, &response).ok());
 
   EXPECT_EQ(response.status().code(), pb::CLIENT_ID_REQUIRED);
-}
-
-TEST_F(HotCallsTest, MalformedBytesAreInvalidArgument) {
-  grpc::GenericStub generic(channel_);
-  for (const char* method : {"SendMessage", "AckMessage", "ReceiveMessage"}) {
-    grpc::ClientContext context;
-    Identify(context);
-    const grpc::Slice slice("\x0a\xff\xff");
-    grpc::ByteBuffer request(&slice, 1), response;
-    grpc::CompletionQueue queue;
-    const auto call = generic.PrepareUnaryCall(&context, absl::StrCat("/apache.rocketmq.v2.MessagingService/", method), request, &queue);
-    call->StartCall();
-    grpc::Status status;
-    call->Finish(&response, &status, nullptr);
-    void* tag = nullptr;
-    bool ok = false;
-    ASSERT_TRUE(queue.Next(&tag, &ok));
-
-    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method << ": " << status.error_message();
-  }
 }
 
 TEST_F(HotCallsTest, AThousandParkedReceivesAreAllAnswered) {

@@ -1,6 +1,9 @@
-// All but the hot methods, over a real connection.
+// All but the hot methods, over a real connection; and what gRPC's generic client, which has callback threads, asks of them.
 #include "services/broker/messaging_handler.h"
 
+#include <grpcpp/generic/generic_stub.h>
+
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -9,7 +12,7 @@
 
 #include "gmock/gmock.h"
 #include "services/broker/admin_service_handler.h"
-#include "services/broker/messaging_server_testing.h"
+#include "services/broker/messaging_test_server.h"
 
 namespace fulmar::broker {
 namespace {
@@ -20,6 +23,26 @@ using ::testing::SizeIs;
 using MessagingHandlerTest = MessagingServerTest;
 
 // Goal: the route repeats the address of the request, with queues from 0, as all clients can read it.
+TEST_F(MessagingHandlerTest, MalformedBytesAreInvalidArgument) {
+  grpc::GenericStub generic(channel_);
+  for (const char* method : {"SendMessage", "AckMessage", "ReceiveMessage"}) {
+    grpc::ClientContext context;
+    Identify(context);
+    const grpc::Slice slice("\x0a\xff\xff");
+    grpc::ByteBuffer request(&slice, 1), response;
+    grpc::CompletionQueue queue;
+    const auto call = generic.PrepareUnaryCall(&context, absl::StrCat("/apache.rocketmq.v2.MessagingService/", method), request, &queue);
+    call->StartCall();
+    grpc::Status status;
+    call->Finish(&response, &status, nullptr);
+    void* tag = nullptr;
+    bool ok = false;
+    ASSERT_TRUE(queue.Next(&tag, &ok));
+
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << method << ": " << status.error_message();
+  }
+}
+
 TEST_F(MessagingHandlerTest, ARouteRepeatsTheAddressThatWasAskedWith) {
   pb::QueryRouteRequest request;
   request.mutable_topic()->set_name("orders");

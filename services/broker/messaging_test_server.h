@@ -1,12 +1,11 @@
-#ifndef FULMAR_BROKER_MESSAGING_SERVER_TESTING_H_
-#define FULMAR_BROKER_MESSAGING_SERVER_TESTING_H_
+#ifndef FULMAR_BROKER_MESSAGING_TEST_SERVER_H_
+#define FULMAR_BROKER_MESSAGING_TEST_SERVER_H_
 
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -56,7 +55,7 @@ class MessagingServerTest : public ::testing::Test {
   static void Identify(grpc::ClientContext& context, absl::Duration timeout = absl::Seconds(60), const char* client = "client-1") {
     context.AddMetadata("x-mq-client-id", client);
     context.AddMetadata("x-mq-language", "CPP");
-    context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(timeout));
+    context.set_deadline(absl::ToChronoTime(common::SystemClock().Now() + timeout));
   }
 
   static pb::Message ExampleMessage() {
@@ -106,7 +105,7 @@ class MessagingServerTest : public ::testing::Test {
     int code() const { return parts.empty() ? 0 : parts[0].status().code(); }
   };
   Received Receive(const pb::ReceiveMessageRequest& request, absl::Duration timeout = absl::Seconds(60)) {
-    const absl::Time begin = absl::Now();
+    const absl::Duration begin = clock_.Steady();
     grpc::ClientContext context;
     Identify(context, timeout);
     Received received;
@@ -114,7 +113,7 @@ class MessagingServerTest : public ::testing::Test {
     pb::ReceiveMessageResponse part;
     while (reader->Read(&part)) received.parts.push_back(part);
     received.status = reader->Finish();
-    received.took = absl::Now() - begin;
+    received.took = clock_.Steady() - begin;
     return received;
   }
 
@@ -131,4 +130,4 @@ class MessagingServerTest : public ::testing::Test {
 
 }  // namespace fulmar::broker
 
-#endif  // FULMAR_BROKER_MESSAGING_SERVER_TESTING_H_
+#endif  // FULMAR_BROKER_MESSAGING_TEST_SERVER_H_
