@@ -5,6 +5,8 @@
 
 #include <chrono>
 
+#include "absl/synchronization/notification.h"
+
 namespace fulmar::common {
 namespace {
 
@@ -37,8 +39,17 @@ void CqExecutor::Stop() {
   {
     absl::MutexLock lock(&mutex_);
     if (stopping_) return;
-    stopping_ = true;
     started = started_;
+  }
+  if (started) {
+    // What was posted before may ask for calls or answer them, which gRPC takes only while the queue is open.
+    absl::Notification drained;
+    Post([&drained] { drained.Notify(); });
+    drained.WaitForNotification();
+  }
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
   }
   // Nobody arms the alarm from here on; one that is armed still comes out of the queue.
   queue_->Shutdown();
