@@ -13,8 +13,8 @@
 namespace fulmar::index {
 namespace {
 
-constexpr uint8_t kTopicFormat = 1;
-constexpr uint8_t kGroupFormat = 1;
+constexpr uint8_t kTopicFormat = 2;
+constexpr uint8_t kGroupFormat = 2;
 
 constexpr size_t kMaxTopicName = 127;
 constexpr size_t kMaxDerivedTopicName = 255;  // %RETRY%<group>, %DLQ%<group>
@@ -62,6 +62,31 @@ E ReadEnum(ByteReader& reader, std::initializer_list<E> allowed) {
   return value;
 }
 
+void Write(const RateQuota& quota, ByteWriter& writer) {
+  writer.Varint(quota.messages);
+  writer.Varint(quota.bytes);
+}
+
+RateQuota ReadQuota(ByteReader& reader) {
+  RateQuota quota;
+  quota.messages = reader.Varint();
+  quota.bytes = reader.Varint();
+  return quota;
+}
+
+absl::Status CheckQuota(std::string_view of, const RateQuota& quota) {
+  if (quota.messages <= kMaxQuota && quota.bytes <= kMaxQuota) return absl::OkStatus();
+  return errors::BadRequest(absl::StrCat(of, ": a quota of ", std::max(quota.messages, quota.bytes), " a second, 0 (none) .. ", kMaxQuota,
+                                         " is possible"));
+}
+
+// 0 switches the setting off.
+absl::Status CheckRange(std::string_view of, std::string_view what, absl::Duration value, absl::Duration min, absl::Duration max) {
+  if (value == absl::ZeroDuration() || (value >= min && value <= max)) return absl::OkStatus();
+  return errors::BadRequest(absl::StrCat(of, ": ", what, " of ", absl::FormatDuration(value), ", 0 (none) or ", absl::FormatDuration(min),
+                                         " .. ", absl::FormatDuration(max), " is possible"));
+}
+
 }  // namespace
 
 const std::vector<absl::Duration>& DefaultRetryDelays() {
@@ -85,12 +110,16 @@ std::string Encode(const TopicDefinition& topic) {
   writer.Varint(topic.shards.size());
   for (const std::string& shard : topic.shards) writer.String(shard);
   writer.Time(topic.created);
+  writer.Duration(topic.message_ttl);
+  writer.Duration(topic.dedup_window);
+  Write(topic.quota, writer);
   return bytes;
 }
 
 absl::StatusOr<TopicDefinition> DecodeTopic(std::string_view bytes) {
   ByteReader reader(bytes);
-  if (reader.U8() != kTopicFormat) return absl::DataLossError("topic definition: unknown format");
+  const uint8_t format = reader.U8();
+  if (format < 1 || format > kTopicFormat) return absl::DataLossError("topic definition: unknown format");
   TopicDefinition topic;
   topic.name = reader.String();
   topic.topic_id = reader.U32();
@@ -101,6 +130,11 @@ absl::StatusOr<TopicDefinition> DecodeTopic(std::string_view bytes) {
   topic.durability = ReadEnum(reader, {log::Durability::kSync, log::Durability::kAsync});
   for (size_t left = reader.Count(1); left > 0 && reader.ok(); --left) topic.shards.emplace_back(reader.String());
   topic.created = reader.Time();
+  if (format >= 2) {
+    topic.message_ttl = reader.Duration();
+    topic.dedup_window = reader.Duration();
+    topic.quota = ReadQuota(reader);
+  }
   if (topic.queues < 0) reader.Fail();
   if (absl::Status status = reader.Finish("topic definition"); !status.ok()) return status;
   return topic;
@@ -118,12 +152,16 @@ std::string Encode(const GroupDefinition& group) {
   writer.Varint(group.retry.delays.size());
   for (absl::Duration delay : group.retry.delays) writer.Duration(delay);
   writer.Time(group.created);
+  writer.U8(group.suspended ? 1 : 0);
+  writer.U8(static_cast<uint8_t>(group.mode));
+  Write(group.quota, writer);
   return bytes;
 }
 
 absl::StatusOr<GroupDefinition> DecodeGroup(std::string_view bytes) {
   ByteReader reader(bytes);
-  if (reader.U8() != kGroupFormat) return absl::DataLossError("group definition: unknown format");
+  const uint8_t format = reader.U8();
+  if (format < 1 || format > kGroupFormat) return absl::DataLossError("group definition: unknown format");
   GroupDefinition group;
   group.name = reader.String();
   group.version = reader.U64();
@@ -132,6 +170,13 @@ absl::StatusOr<GroupDefinition> DecodeGroup(std::string_view bytes) {
   group.retry.max_attempts = static_cast<int32_t>(reader.U32());
   for (size_t left = reader.Count(1); left > 0 && reader.ok(); --left) group.retry.delays.push_back(reader.Duration());
   group.created = reader.Time();
+  if (format >= 2) {
+    const uint8_t suspended = reader.U8();
+    if (suspended > 1) reader.Fail();
+    group.suspended = suspended == 1;
+    group.mode = ReadEnum(reader, {ConsumeMode::kClustering, ConsumeMode::kBroadcast});
+    group.quota = ReadQuota(reader);
+  }
   if (group.retry.max_attempts < 0) reader.Fail();
   if (absl::Status status = reader.Finish("group definition"); !status.ok()) return status;
   return group;
@@ -166,7 +211,10 @@ absl::Status CheckTopic(const TopicDefinition& topic) {
   for (const std::string& shard : topic.shards) {
     if (absl::Status status = CheckShardName(shard); !status.ok()) return status;
   }
-  return absl::OkStatus();
+  const std::string of = absl::StrCat("topic '", topic.name, "'");
+  if (absl::Status status = CheckRange(of, "message TTL", topic.message_ttl, kMinMessageTtl, kMaxMessageTtl); !status.ok()) return status;
+  if (absl::Status status = CheckRange(of, "dedup window", topic.dedup_window, kMinDedupWindow, kMaxDedupWindow); !status.ok()) return status;
+  return CheckQuota(of, topic.quota);
 }
 
 absl::Status CheckGroup(const GroupDefinition& group) {
@@ -185,7 +233,7 @@ absl::Status CheckGroup(const GroupDefinition& group) {
                                              ", 0 .. ", absl::FormatDuration(kMaxRetryDelay), " is possible"));
     }
   }
-  return absl::OkStatus();
+  return CheckQuota(absl::StrCat("group '", group.name, "'"), group.quota);
 }
 
 absl::Status CheckShardName(std::string_view name) {

@@ -17,6 +17,12 @@ namespace fulmar::index {
 // Numbers are stored. kMixed takes normal, fifo, delay and transaction messages.
 enum class TopicType : uint8_t { kNormal = 1, kFifo = 2, kDelay = 3, kTransaction = 4, kPriority = 6, kMixed = 100 };
 
+// What may pass in a second, on each shard; 0: no bound of its own (the shard's options give the defaults).
+struct RateQuota {
+  uint64_t messages = 0, bytes = 0;
+  friend bool operator==(const RateQuota&, const RateQuota&) = default;
+};
+
 // A topic as its authority, the offset service, defines it. Shards keep copies in their logs.
 // Names are whole: "namespace%name" when a client uses a namespace, else "name".
 struct TopicDefinition {
@@ -28,11 +34,17 @@ struct TopicDefinition {
   log::Durability durability = log::Durability::kSync;
   std::vector<std::string> shards;  // that hold it, in order
   absl::Time created;
+  // Since format 2.
+  absl::Duration message_ttl;   // a message older than this is not delivered any more; 0: it does not expire
+  absl::Duration dedup_window;  // in which a repeat of a message is stored once; 0: every send is stored
+  RateQuota quota;              // of sends
   friend bool operator==(const TopicDefinition&, const TopicDefinition&) = default;
 };
 
 enum class DeliveryOrder : uint8_t { kConcurrent = 1, kFifo = 2 };
 enum class StartFrom : uint8_t { kEarliest = 1, kLatest = 2 };
+// kClustering: the members share the messages; kBroadcast: every client id gets all of them, with progress of its own.
+enum class ConsumeMode : uint8_t { kClustering = 1, kBroadcast = 2 };
 
 // Delay before the next delivery after `attempt` failed: attempt 1 takes delays[0], the last one repeats.
 struct RetryPolicy {
@@ -49,6 +61,10 @@ struct GroupDefinition {
   StartFrom from = StartFrom::kEarliest;
   RetryPolicy retry;
   absl::Time created;
+  // Since format 2.
+  bool suspended = false;       // nothing is delivered; what is in flight can be acknowledged
+  ConsumeMode mode = ConsumeMode::kClustering;
+  RateQuota quota;              // of deliveries
   friend bool operator==(const GroupDefinition&, const GroupDefinition&) = default;
 };
 
@@ -70,6 +86,9 @@ inline constexpr int32_t kMaxQueues = 4096;          // per topic and shard
 inline constexpr int32_t kMaxAttempts = 10000;
 inline constexpr size_t kMaxRetryDelays = 64;
 inline constexpr absl::Duration kMaxRetryDelay = absl::Hours(24);
+inline constexpr absl::Duration kMinMessageTtl = absl::Milliseconds(1), kMaxMessageTtl = absl::Hours(24 * 3660);
+inline constexpr absl::Duration kMinDedupWindow = absl::Seconds(1), kMaxDedupWindow = absl::Hours(24 * 7);
+inline constexpr uint64_t kMaxQuota = uint64_t{1} << 53;
 inline constexpr size_t kMaxShardName = 127;
 absl::Status CheckTopic(const TopicDefinition& topic);
 absl::Status CheckGroup(const GroupDefinition& group);

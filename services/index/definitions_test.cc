@@ -19,7 +19,10 @@ TopicDefinition SomeTopic() {
           .queues = 4,
           .durability = log::Durability::kAsync,
           .shards = {"broker-0", "broker-1"},
-          .created = absl::FromUnixMicros(1'700'000'000'000'001)};
+          .created = absl::FromUnixMicros(1'700'000'000'000'001),
+          .message_ttl = absl::Seconds(1),
+          .dedup_window = absl::Minutes(1),
+          .quota = {.messages = 300, .bytes = 5}};
 }
 
 GroupDefinition SomeGroup() {
@@ -28,12 +31,15 @@ GroupDefinition SomeGroup() {
           .order = DeliveryOrder::kFifo,
           .from = StartFrom::kLatest,
           .retry = {.max_attempts = 3, .delays = {absl::Milliseconds(10), absl::Seconds(5)}},
-          .created = absl::FromUnixMicros(1'700'000'000'000'002)};
+          .created = absl::FromUnixMicros(1'700'000'000'000'002),
+          .suspended = true,
+          .mode = ConsumeMode::kBroadcast,
+          .quota = {.messages = 1, .bytes = 300}};
 }
 
 TEST(TopicDefinitionTest, EncodesToTheBytesThatAreOnDisk) {
   EXPECT_EQ(absl::BytesToHexString(Encode(SomeTopic())),
-            "01"                                       // format
+            "02"                                       // format
             "066f7264657273"                           // name
             "07000000"                                 // topic id
             "2c01000000000000"                         // version
@@ -41,18 +47,58 @@ TEST(TopicDefinitionTest, EncodesToTheBytesThatAreOnDisk) {
             "04000000"                                 // queues
             "01"                                       // durability
             "02" "0862726f6b65722d30" "0862726f6b65722d31"  // shards
-            "01401e18240a0600");                       // created
+            "01401e18240a0600"                         // created
+            "80897a" "809c9c39"                        // TTL, dedup window
+            "ac02" "05");                              // quota: messages, bytes
 }
 
 TEST(GroupDefinitionTest, EncodesToTheBytesThatAreOnDisk) {
   EXPECT_EQ(absl::BytesToHexString(Encode(SomeGroup())),
-            "01"                    // format
+            "02"                    // format
             "0762696c6c696e67"      // name
             "2d01000000000000"      // version
             "02" "02"               // order, from
             "03000000"              // max attempts
             "02" "a09c01" "80ade204"  // delays
-            "02401e18240a0600");    // created
+            "02401e18240a0600"      // created
+            "01" "02"               // suspended, mode
+            "01" "ac02");           // quota: messages, bytes
+}
+
+TEST(DefinitionsTest, TheBytesOfFormat1AreStillRead) {
+  const auto topic = DecodeTopic(absl::HexStringToBytes("01" "066f7264657273" "07000000" "2c01000000000000" "64" "04000000" "01"
+                                                        "02" "0862726f6b65722d30" "0862726f6b65722d31" "01401e18240a0600"));
+  TopicDefinition old_topic = SomeTopic();
+  old_topic.message_ttl = old_topic.dedup_window = absl::ZeroDuration();
+  old_topic.quota = {};
+  EXPECT_EQ(topic.value(), old_topic);
+  const auto group = DecodeGroup(absl::HexStringToBytes("01" "0762696c6c696e67" "2d01000000000000" "02" "02" "03000000"
+                                                        "02" "a09c01" "80ade204" "02401e18240a0600"));
+  GroupDefinition old_group = SomeGroup();
+  old_group.suspended = false;
+  old_group.mode = ConsumeMode::kClustering;
+  old_group.quota = {};
+  EXPECT_EQ(group.value(), old_group);
+}
+
+TEST(DefinitionsTest, SettingsOutOfTheirRangeAreRefused) {
+  TopicDefinition topic = SomeTopic();
+  EXPECT_TRUE(CheckTopic(topic).ok());
+  topic.message_ttl = absl::Microseconds(999);
+  EXPECT_EQ(V2CodeOf(CheckTopic(topic)), 40000);
+  topic = SomeTopic();
+  topic.message_ttl = -absl::Seconds(1);
+  EXPECT_EQ(V2CodeOf(CheckTopic(topic)), 40000);
+  topic = SomeTopic();
+  topic.dedup_window = kMaxDedupWindow + absl::Seconds(1);
+  EXPECT_EQ(V2CodeOf(CheckTopic(topic)), 40000);
+  topic = SomeTopic();
+  topic.quota.bytes = kMaxQuota + 1;
+  EXPECT_EQ(V2CodeOf(CheckTopic(topic)), 40000);
+  GroupDefinition group = SomeGroup();
+  EXPECT_TRUE(CheckGroup(group).ok());
+  group.quota.messages = kMaxQuota + 1;
+  EXPECT_EQ(V2CodeOf(CheckGroup(group)), 40000);
 }
 
 TEST(DefinitionsTest, DecodeToWhatWasEncoded) {
@@ -76,7 +122,7 @@ TEST(DefinitionsTest, CutOrLengthenedBytesAreDataLoss) {
 
 TEST(DefinitionsTest, UnknownFormatsAndEnumValuesAreDataLoss) {
   std::string topic = Encode(SomeTopic());
-  topic[0] = 2;
+  topic[0] = 3;
   EXPECT_EQ(DecodeTopic(topic).status().code(), absl::StatusCode::kDataLoss);
   topic = Encode(SomeTopic());
   topic[1 + 7 + 4 + 8] = 5;  // no such topic type
