@@ -20,6 +20,26 @@ absl::Time TimeOf(const google::protobuf::Timestamp& proto) {
   return absl::UnixEpoch() + absl::Seconds(proto.seconds()) + absl::Nanoseconds(proto.nanos());
 }
 
+void SetDuration(absl::Duration duration, google::protobuf::Duration* out) {
+  absl::Duration rest;
+  out->set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &rest));
+  out->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+}
+
+absl::Duration DurationOf(const google::protobuf::Duration& proto) {
+  return absl::Seconds(proto.seconds()) + absl::Nanoseconds(proto.nanos());
+}
+
+void SetQuota(const index::RateQuota& quota, admin::v1::RateQuota* out) {
+  out->set_messages(quota.messages);
+  out->set_bytes(quota.bytes);
+}
+
+void TakeQuota(const admin::v1::RateQuota& proto, index::RateQuota& out) {
+  if (proto.has_messages()) out.messages = proto.messages();
+  if (proto.has_bytes()) out.bytes = proto.bytes();
+}
+
 }  // namespace
 
 admin::v1::Topic ToProto(const index::TopicDefinition& topic) {
@@ -32,6 +52,9 @@ admin::v1::Topic ToProto(const index::TopicDefinition& topic) {
   proto.set_durability(topic.durability == log::Durability::kAsync ? admin::v1::DURABILITY_ASYNC : admin::v1::DURABILITY_SYNC);
   for (const std::string& shard : topic.shards) proto.add_shards(shard);
   SetTime(topic.created, proto.mutable_created());
+  SetDuration(topic.message_ttl, proto.mutable_message_ttl());
+  SetDuration(topic.dedup_window, proto.mutable_dedup_window());
+  SetQuota(topic.quota, proto.mutable_quota());
   return proto;
 }
 
@@ -43,13 +66,11 @@ admin::v1::Group ToProto(const index::GroupDefinition& group) {
   proto.set_from(static_cast<admin::v1::StartFrom>(group.from));        // same numbers
   proto.set_max_attempts(group.retry.max_attempts);
   const std::vector<absl::Duration>& delays = group.retry.delays.empty() ? index::DefaultRetryDelays() : group.retry.delays;
-  for (absl::Duration delay : delays) {
-    google::protobuf::Duration* out = proto.add_retry_delays();
-    absl::Duration rest;
-    out->set_seconds(absl::IDivDuration(delay, absl::Seconds(1), &rest));
-    out->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
-  }
+  for (absl::Duration delay : delays) SetDuration(delay, proto.add_retry_delays());
   SetTime(group.created, proto.mutable_created());
+  proto.set_suspended(group.suspended);
+  proto.set_mode(static_cast<admin::v1::ConsumeMode>(group.mode));  // same numbers
+  SetQuota(group.quota, proto.mutable_quota());
   return proto;
 }
 
@@ -133,6 +154,9 @@ absl::StatusOr<index::TopicDefinition> TopicFrom(const admin::v1::Topic& proto, 
   }
   if (proto.durability() == admin::v1::DURABILITY_SYNC) base.durability = log::Durability::kSync;
   if (proto.durability() == admin::v1::DURABILITY_ASYNC) base.durability = log::Durability::kAsync;
+  if (proto.has_message_ttl()) base.message_ttl = DurationOf(proto.message_ttl());
+  if (proto.has_dedup_window()) base.dedup_window = DurationOf(proto.dedup_window());
+  TakeQuota(proto.quota(), base.quota);
   if (proto.shards_size() > 0) base.shards.assign(proto.shards().begin(), proto.shards().end());
   return base;
 }
@@ -153,7 +177,7 @@ absl::StatusOr<index::GroupDefinition> GroupFrom(const admin::v1::Group& proto, 
   if (proto.retry_delays_size() > 0) {
     base.retry.delays.clear();
     for (const google::protobuf::Duration& delay : proto.retry_delays()) {
-      const absl::Duration value = absl::Seconds(delay.seconds()) + absl::Nanoseconds(delay.nanos());
+      const absl::Duration value = DurationOf(delay);
       if (value < absl::ZeroDuration() || value > absl::Hours(24 * 30)) {
         return absl::InvalidArgumentError(
             absl::StrCat("group '", proto.name(), "': retry delay of ", absl::FormatDuration(value), ", expected 0 to 720h"));
@@ -161,6 +185,10 @@ absl::StatusOr<index::GroupDefinition> GroupFrom(const admin::v1::Group& proto, 
       base.retry.delays.push_back(value);
     }
   }
+  if (proto.has_suspended()) base.suspended = proto.suspended();
+  if (proto.mode() == admin::v1::CONSUME_MODE_CLUSTERING) base.mode = index::ConsumeMode::kClustering;
+  if (proto.mode() == admin::v1::CONSUME_MODE_BROADCAST) base.mode = index::ConsumeMode::kBroadcast;
+  TakeQuota(proto.quota(), base.quota);
   return base;
 }
 

@@ -34,11 +34,13 @@ auto AnswerStatus(grpc::ServerUnaryReactor* reply) {
 }
 
 bool SameSettings(const index::TopicDefinition& a, const index::TopicDefinition& b) {
-  return a.type == b.type && a.queues == b.queues && a.durability == b.durability && (a.shards.empty() || a.shards == b.shards);
+  return a.type == b.type && a.queues == b.queues && a.durability == b.durability && (a.shards.empty() || a.shards == b.shards) &&
+         a.message_ttl == b.message_ttl && a.dedup_window == b.dedup_window && a.quota == b.quota;
 }
 
 bool SameSettings(const index::GroupDefinition& a, const index::GroupDefinition& b) {
-  return a.order == b.order && a.from == b.from && a.retry == b.retry;
+  return a.order == b.order && a.from == b.from && a.retry == b.retry && a.suspended == b.suspended && a.mode == b.mode &&
+         a.quota == b.quota;
 }
 
 }  // namespace

@@ -2,7 +2,9 @@
 #define FULMAR_TOOLS_FULMARCTL_COMMANDS_H_
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -27,6 +29,16 @@ void AddCompletionCommand(CLI::App& app, Invocation& invocation);
 
 // A validator for options like "30s", "1h30m".
 CLI::Validator DurationText();
+// Of a text that it let pass.
+google::protobuf::Duration DurationProto(const std::string& text);
+
+// --quota-messages and --quota-bytes of topics and groups; not given: unchanged.
+struct QuotaArguments {
+  std::optional<uint64_t> messages, bytes;
+};
+void AddQuotaOptions(CLI::App& command, QuotaArguments& arguments, const std::string& what /* "stored", "delivered" */);
+void FillQuota(const QuotaArguments& arguments, admin::v1::RateQuota& out);
+std::string QuotaText(const admin::v1::RateQuota& quota);
 
 }  // namespace fulmar::ctl
 

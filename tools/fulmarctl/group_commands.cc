@@ -16,6 +16,7 @@ using nlohmann::ordered_json;
 
 std::string OrderText(admin::v1::DeliveryOrder order) { return order == admin::v1::DELIVERY_ORDER_FIFO ? "fifo" : "concurrent"; }
 std::string FromText(admin::v1::StartFrom from) { return from == admin::v1::START_FROM_LATEST ? "latest" : "earliest"; }
+std::string ModeText(admin::v1::ConsumeMode mode) { return mode == admin::v1::CONSUME_MODE_BROADCAST ? "broadcast" : "clustering"; }
 
 absl::Time TimeOf(const google::protobuf::Timestamp& time) {
   return absl::UnixEpoch() + absl::Seconds(time.seconds()) + absl::Nanoseconds(time.nanos());
@@ -28,14 +29,18 @@ ordered_json ToJson(const admin::v1::Group& group) {
           {"version", group.version()},
           {"order", OrderText(group.order())},
           {"from", FromText(group.from())},
+          {"mode", ModeText(group.mode())},
+          {"suspended", group.suspended()},
           {"maxAttempts", group.max_attempts()},
           {"retryDelaysSeconds", delays},
+          {"quota", {{"messages", group.quota().messages()}, {"bytes", group.quota().bytes()}}},
           {"created", TimeText(TimeOf(group.created()))}};
 }
 
 struct GroupArguments {
-  std::string name, order, from;
+  std::string name, order, from, mode;
   int max_attempts = 0;
+  QuotaArguments quota;
   std::vector<std::string> retry_delays;
 };
 
@@ -50,6 +55,9 @@ void AddSettings(CLI::App& command, const std::shared_ptr<GroupArguments>& argum
   command.add_option("--retry-delays", arguments->retry_delays, "Delays before the next deliveries, such as 1s,5s,1m; the last one repeats")
       ->delimiter(',')
       ->check(DurationText());
+  command.add_option("--mode", arguments->mode, "clustering: the members share the messages; broadcast: each client gets all of them")
+      ->check(CLI::IsMember({"clustering", "broadcast"}, CLI::ignore_case));
+  AddQuotaOptions(command, arguments->quota, "delivered");
 }
 
 admin::v1::Group ToProto(const GroupArguments& arguments) {
@@ -62,14 +70,13 @@ admin::v1::Group ToProto(const GroupArguments& arguments) {
   if (!arguments.from.empty()) {
     group.set_from(absl::EqualsIgnoreCase(arguments.from, "latest") ? admin::v1::START_FROM_LATEST : admin::v1::START_FROM_EARLIEST);
   }
-  group.set_max_attempts(arguments.max_attempts);
-  for (const std::string& text : arguments.retry_delays) {
-    absl::Duration delay, rest;
-    absl::ParseDuration(text, &delay);
-    google::protobuf::Duration* out = group.add_retry_delays();
-    out->set_seconds(absl::IDivDuration(delay, absl::Seconds(1), &rest));
-    out->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+  if (!arguments.mode.empty()) {
+    group.set_mode(absl::EqualsIgnoreCase(arguments.mode, "broadcast") ? admin::v1::CONSUME_MODE_BROADCAST
+                                                                       : admin::v1::CONSUME_MODE_CLUSTERING);
   }
+  FillQuota(arguments.quota, *group.mutable_quota());
+  group.set_max_attempts(arguments.max_attempts);
+  for (const std::string& text : arguments.retry_delays) *group.add_retry_delays() = DurationProto(text);
   return group;
 }
 
@@ -120,6 +127,9 @@ absl::Status Describe(Session& session, const std::string& name, bool json) {
   }
   std::cout << "Group         " << group.name() << " (version " << group.version() << ")\n"
             << "Order         " << OrderText(group.order()) << "\n"
+            << "Mode          " << ModeText(group.mode()) << "\n"
+            << "Delivers      " << (group.suspended() ? "no: suspended, go on with `group resume`" : "yes") << "\n"
+            << "Quota         " << QuotaText(group.quota()) << "\n"
             << "Starts from   " << FromText(group.from()) << "\n"
             << "Max attempts  " << group.max_attempts() << "\n"
             << "Retry delays  " << absl::StrJoin(delays, " ") << "\n"
@@ -135,6 +145,16 @@ absl::Status Describe(Session& session, const std::string& name, bool json) {
                     queue.has_oldest_unconsumed() ? AgeText(now - TimeOf(queue.oldest_unconsumed())) + " ago" : "-"});
   }
   std::cout << Table({"SHARD", "TOPIC", "QUEUE", "CURSOR", "NEXT OFFSET", "LAG", "IN FLIGHT", "RETRY", "OLDEST UNCONSUMED"}, rows);
+  return absl::OkStatus();
+}
+
+absl::Status SetSuspended(Session& session, const std::string& name, bool suspended, bool json) {
+  admin::v1::UpdateGroupRequest request;
+  request.mutable_group()->set_name(name);
+  request.mutable_group()->set_suspended(suspended);
+  const auto answer = CallAdmin(session, &AdminService::Stub::UpdateGroup, request);
+  if (!answer.ok()) return answer.status();
+  PrintGroup(answer->group(), json, suspended ? "suspended" : "resumed");
   return absl::OkStatus();
 }
 
@@ -183,7 +203,7 @@ absl::Status Reset(Session& session, const ResetArguments& arguments, bool json)
 }  // namespace
 
 void AddGroupCommands(CLI::App& app, Invocation& invocation) {
-  CLI::App* group = app.add_subcommand("group", "Create, change, list, describe, reset and delete consumer groups")->require_subcommand(1);
+  CLI::App* group = app.add_subcommand("group", "Create, change, list, describe, suspend, reset and delete consumer groups")->require_subcommand(1);
 
   auto create_arguments = std::make_shared<GroupArguments>();
   CLI::App* create = group->add_subcommand("create", "Create a consumer group; done already is fine when the settings are the same");
@@ -240,6 +260,16 @@ void AddGroupCommands(CLI::App& app, Invocation& invocation) {
   describe->callback([&invocation, describe_name] {
     invocation.run = [&invocation, describe_name](Session& session) { return Describe(session, *describe_name, invocation.json); };
   });
+
+  for (const bool suspended : {true, false}) {
+    auto name = std::make_shared<std::string>();
+    CLI::App* command = suspended ? group->add_subcommand("suspend", "Deliver nothing to a group until it is resumed; what is in flight can be acknowledged")
+                                  : group->add_subcommand("resume", "Deliver to a suspended group again");
+    command->add_option("NAME", *name, "The consumer group's name")->required();
+    command->callback([&invocation, name, suspended] {
+      invocation.run = [&invocation, name, suspended](Session& session) { return SetSuspended(session, *name, suspended, invocation.json); };
+    });
+  }
 
   auto reset_arguments = std::make_shared<ResetArguments>();
   CLI::App* reset = group->add_subcommand("reset-offset", "Move a group in a topic, forward or back");

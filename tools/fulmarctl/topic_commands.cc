@@ -24,6 +24,15 @@ absl::Time TimeOf(const google::protobuf::Timestamp& time) {
   return absl::UnixEpoch() + absl::Seconds(time.seconds()) + absl::Nanoseconds(time.nanos());
 }
 
+double SecondsOf(const google::protobuf::Duration& duration) {
+  return static_cast<double>(duration.seconds()) + duration.nanos() / 1e9;
+}
+// Seconds would be hard to read for a day.
+std::string DurationOrNone(const google::protobuf::Duration& duration) {
+  const absl::Duration value = absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+  return value == absl::ZeroDuration() ? "none" : absl::FormatDuration(value);
+}
+
 ordered_json ToJson(const admin::v1::Topic& topic) {
   return {{"name", topic.name()},
           {"id", topic.topic_id()},
@@ -31,14 +40,18 @@ ordered_json ToJson(const admin::v1::Topic& topic) {
           {"type", TypeText(topic.type())},
           {"queues", topic.queues()},
           {"durability", DurabilityText(topic.durability())},
+          {"messageTtlSeconds", SecondsOf(topic.message_ttl())},
+          {"dedupWindowSeconds", SecondsOf(topic.dedup_window())},
+          {"quota", {{"messages", topic.quota().messages()}, {"bytes", topic.quota().bytes()}}},
           {"shards", std::vector<std::string>(topic.shards().begin(), topic.shards().end())},
           {"created", TimeText(TimeOf(topic.created()))}};
 }
 
 // Values of `topic create` and `topic update`.
 struct TopicArguments {
-  std::string name, type, durability;
+  std::string name, type, durability, message_ttl, dedup_window;
   int queues = 0;
+  QuotaArguments quota;
 };
 
 void AddSettings(CLI::App& command, const std::shared_ptr<TopicArguments>& arguments) {
@@ -48,6 +61,11 @@ void AddSettings(CLI::App& command, const std::shared_ptr<TopicArguments>& argum
   command.add_option("--queues", arguments->queues, "Queues per shard")->check(CLI::Range(1, 1024));
   command.add_option("--durability", arguments->durability, "sync: a send is answered when it is on the disk; async: before that")
       ->check(CLI::IsMember({"sync", "async"}, CLI::ignore_case));
+  command.add_option("--message-ttl", arguments->message_ttl, "Messages older than this are not delivered any more, such as 1h; 0: they do not expire")
+      ->check(DurationText());
+  command.add_option("--dedup-window", arguments->dedup_window, "A repeat of a message within this time is stored once, such as 10m; 0: off")
+      ->check(DurationText());
+  AddQuotaOptions(command, arguments->quota, "stored");
 }
 
 admin::v1::Topic ToProto(const TopicArguments& arguments) {
@@ -62,6 +80,9 @@ admin::v1::Topic ToProto(const TopicArguments& arguments) {
                                                                                : admin::v1::DURABILITY_SYNC);
   }
   topic.set_queues(arguments.queues);
+  if (!arguments.message_ttl.empty()) *topic.mutable_message_ttl() = DurationProto(arguments.message_ttl);
+  if (!arguments.dedup_window.empty()) *topic.mutable_dedup_window() = DurationProto(arguments.dedup_window);
+  FillQuota(arguments.quota, *topic.mutable_quota());
   return topic;
 }
 
@@ -100,6 +121,9 @@ absl::Status Describe(Session& session, const std::string& name, bool json) {
   std::cout << "Topic       " << topic.name() << " (id " << topic.topic_id() << ", version " << topic.version() << ")\n"
             << "Type        " << TypeText(topic.type()) << "\n"
             << "Durability  " << DurabilityText(topic.durability()) << "\n"
+            << "Message TTL " << DurationOrNone(topic.message_ttl()) << "\n"
+            << "Dedup       " << DurationOrNone(topic.dedup_window()) << "\n"
+            << "Quota       " << QuotaText(topic.quota()) << "\n"
             << "Shards      " << absl::StrJoin(topic.shards(), ", ") << "\n"
             << "Created     " << TimeText(TimeOf(topic.created())) << "\n"
             << "Taken in    " << answer->messages_in() << " messages, " << BytesText(answer->bytes_in()) << " since the broker started\n\n";
