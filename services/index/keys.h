@@ -20,11 +20,18 @@
 //   'a'                                                       applied point: index u64 | term u64 | position u64
 //   'f'                                                       format: u32, kIndexFormat
 //   'q' topic_id u32 | queue u32 | offset u64                 queue entry: position u64 | length u32 | tag hash u32 | store time i64 ms
+//                                                             | id i64, only of a message that was held: its body lies where 'w' 'i' says
 //   'c' topic_id u32 | queue u32                              stored: next offset i64 | minimum offset i64
 //   't' name                                                  stored: TopicDefinition
 //   'g' name                                                  stored: GroupDefinition
 //   'h' key id u32                                            stored: key of receipt handles
 //   'p' group 0 topic_id u32 | queue u32                      stored: QueueProgress (a broker shard's copy while the offset service is away)
+//   held messages (timers, half messages), a broker shard only; see broker/held_messages.h:
+//   'w' 'i' id u64                                            state of one held message
+//   'w' 't' | 'h' | 'p'  due i64 ms | id u64                  nothing; timers, half messages, parked half messages, in the order of their time
+//   'w' 'b' position u64                                      id i64: whose body lies there
+//   'w' 'd' position u64                                      id i64: who ended (was released or dropped) by the record there
+//   'w' 'n'                                                   counts and bytes of what waits
 //   offset service only:
 //   'k' shard                                                 stored: term i64 (the claim)
 //   'n'                                                       stored: next topic id u32 | last definition version u64
@@ -52,7 +59,7 @@ inline constexpr std::string_view kDefinitionCountersKey = "n";
 inline constexpr char kQueueEntryKind = 'q';
 inline constexpr size_t kQueueEntryPrefixBytes = 9;  // up to the offset
 inline constexpr size_t kQueueEntryKeyBytes = 17;
-inline constexpr size_t kQueueEntryBytes = 24;
+inline constexpr size_t kQueueEntryBytes = 24;  // 32 with the id of a held message
 
 std::string QueueEntryKey(QueueId queue, int64_t offset);
 std::string QueueCountersKey(QueueId queue);

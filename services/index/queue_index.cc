@@ -17,6 +17,7 @@ std::string EncodeQueueEntry(const QueueEntry& entry) {
   writer.U32(entry.length);
   writer.U32(entry.tag_hash);
   writer.I64(entry.store_time_ms);
+  if (entry.held != 0) writer.I64(entry.held);
   return bytes;
 }
 
@@ -31,6 +32,10 @@ absl::StatusOr<QueueEntry> DecodeQueueEntry(std::string_view key, std::string_vi
   entry.length = reader.U32();
   entry.tag_hash = reader.U32();
   entry.store_time_ms = reader.I64();
+  if (value.size() > kQueueEntryBytes) {
+    entry.held = reader.I64();
+    if (entry.held <= 0) reader.Fail();
+  }
   if (entry.offset < 0 || entry.position.value < 0) reader.Fail();
   if (absl::Status status = reader.Finish("queue entry"); !status.ok()) return status;
   return entry;

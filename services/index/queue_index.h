@@ -23,6 +23,7 @@ struct QueueEntry {
   uint32_t length = 0;    // of the record's body
   uint32_t tag_hash = 0;
   int64_t store_time_ms = 0;
+  int64_t held = 0;       // id of the held message that was released to this place (broker/held_messages.h); 0: `position` is the message
   friend bool operator==(const QueueEntry&, const QueueEntry&) = default;
 };
 

@@ -17,6 +17,11 @@ enum class RecordType : uint8_t {
   kHandleKey = 6,        // a key for receipt handles
   kQueueCounters = 7,    // snapshot: next and minimum offset of a queue whose last message is about to be deleted
   kProgressBatch = 8,    // consumption progress, written here while the offset service is away
+  // Held messages (broker/held_records.h).
+  kHeldMessage = 9,      // a message that is in no queue yet: a timer or the first half of a transaction
+  kHeldReleased = 10,    // it is in a queue from here on
+  kHeldDropped = 11,     // it will never be: recalled, rolled back
+  kHeldUpdated = 12,     // checks of a half message
 
   // The offset service's log (offset/records.h).
   kTopicDefinition = 64,
