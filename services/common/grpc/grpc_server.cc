@@ -49,9 +49,18 @@ GrpcServer::GrpcServer(GrpcServerOptions options, std::unique_ptr<Listener> list
   if (options_.tls != TlsMode::kPlaintextOnly)
     tls_ = builder_.experimental().AddExternalConnectionAcceptor(FdAcceptor::FROM_FD, TlsCredentials(options_.identity));
   data_plane_ = std::make_unique<CqExecutor>("data-plane", builder_.AddCompletionQueue());
+  dispatcher_ = std::make_unique<RpcDispatcher>(*data_plane_);
+  builder_.RegisterAsyncGenericService(&dispatcher_->service());
 }
 
 GrpcServer::~GrpcServer() { Shutdown(absl::ZeroDuration()); }
+
+void GrpcServer::AddService(const RpcService& service) {
+  dispatcher_->Add(service);
+  names_.push_back(service.name());
+}
+
+void GrpcServer::AddRawMethods(grpc::Service& methods) { builder_.RegisterService(&methods); }
 
 void GrpcServer::AddService(std::string name, grpc::Service& service) {
   builder_.RegisterService(&service);
@@ -70,6 +79,7 @@ absl::Status GrpcServer::Start() {
   server_ = builder_.BuildAndStart();
   if (server_ == nullptr) return absl::InternalError("gRPC refuses to start a server; its log says why");
   data_plane_->Start();
+  data_plane_->Post([this] { dispatcher_->Start(); });
   listener_->Start([this](int fd, bool tls) {
     grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters connection;
     connection.fd = fd;
@@ -92,6 +102,7 @@ void GrpcServer::Shutdown(absl::Duration grace) {
     health_.Stop();
     listener_->Stop();
     server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));
+    dispatcher_->WaitUntilEmpty();
   }
   data_plane_->Stop();
 }

@@ -16,12 +16,13 @@
 #include "services/common/grpc/grpc_options.h"
 #include "services/common/grpc/health_handler.h"
 #include "services/common/grpc/listener.h"
+#include "services/common/grpc/rpc_service.h"
 #include "services/common/metrics.h"
 
 namespace fulmar::common {
 
-// A gRPC server on one port: plaintext and TLS side by side, health (grpc.health.v1), reflection, one completion queue with its thread for
-// methods that are handled raw, gRPC's own threads for callback methods.
+// A gRPC server on one port: plaintext and TLS side by side, health (grpc.health.v1), reflection, and one completion queue with its thread,
+// which serves every method and carries the calls that this process makes itself. Nothing else in the process polls gRPC.
 // Owns:    listener, server, data-plane thread. Borrows: services and metrics; they outlive it.
 // Threads: everything from the thread that made it, except SetServing() from any.
 class GrpcServer {
@@ -33,7 +34,12 @@ class GrpcServer {
   GrpcServer(const GrpcServer&) = delete;
   GrpcServer& operator=(const GrpcServer&) = delete;
 
-  // Before Start(). `name` is the full one, "apache.rocketmq.v2.MessagingService".
+  // Before Start(): its methods run on the data-plane thread.
+  void AddService(const RpcService& service);
+  // Before Start(): methods, of a service that was added above, whose calls are taken off the data plane's queue as bytes. Synchronous and
+  // callback methods have no place here: their threads would take events from the data plane's.
+  void AddRawMethods(grpc::Service& methods);
+  // TODO: goes with its last user.
   void AddService(std::string name, grpc::Service& service);
 
   // Health says NOT_SERVING for everything until told otherwise.
@@ -43,12 +49,12 @@ class GrpcServer {
   // For all added services and the server as a whole.
   void SetAllServing(bool serving);
 
-  // Where raw methods are requested and answered. Its thread runs from Start() to Shutdown().
+  // Where all calls are taken and answered. Its thread runs from Start() to Shutdown().
   CqExecutor& data_plane() { return *data_plane_; }
   int port() const { return listener_->port(); }
 
-  // Takes no new connections and calls, gives those under way `grace`, then cancels them. Whoever owes an answer to a raw call must be able to
-  // give it until this returns. Twice is fine.
+  // Takes no new connections and calls, gives those under way `grace`, then cancels them and waits for their answers: whoever owes one must be
+  // able to give it until this returns. Twice is fine. Not on the data-plane thread.
   void Shutdown(absl::Duration grace);
 
  private:
@@ -62,6 +68,7 @@ class GrpcServer {
   std::unique_ptr<grpc::Service> reflection_v1_, reflection_v1alpha_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> plaintext_, tls_;
   std::unique_ptr<CqExecutor> data_plane_;
+  std::unique_ptr<RpcDispatcher> dispatcher_;
   HealthHandler health_;
   std::unique_ptr<grpc::Server> server_;
   bool stopped_ = false;
