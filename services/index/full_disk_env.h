@@ -10,7 +10,7 @@
 
 namespace fulmar::index {
 
-// For tests: the real file system, on which table files and manifests cannot grow while `full` is set.
+// For tests: the real file system, on which files do not grow while `full` is set.
 class FullDiskFiles : public rocksdb::FileSystemWrapper {
  public:
   FullDiskFiles() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
@@ -26,6 +26,7 @@ class FullDiskFiles : public rocksdb::FileSystemWrapper {
   }
 
   std::atomic<bool> full = false;
+  std::atomic<bool> broken = false;  // no sync succeeds
   std::atomic<int> refused = 0;
 
  private:
@@ -33,16 +34,23 @@ class FullDiskFiles : public rocksdb::FileSystemWrapper {
    public:
     LimitedFile(FullDiskFiles& disk, std::unique_ptr<rocksdb::FSWritableFile> file)
         : FSWritableFileOwnerWrapper(std::move(file)), disk_(disk) {}
-    using FSWritableFileOwnerWrapper::Append;
-    rocksdb::IOStatus Append(const rocksdb::Slice& data, const rocksdb::IOOptions& options,
-                             rocksdb::IODebugContext* debug) override {
-      if (disk_.full) {
-        ++disk_.refused;
-        rocksdb::IOStatus status = rocksdb::IOStatus::NoSpace("No space left on device");
-        status.SetRetryable(true);  // as the POSIX file system says it
-        return status;
-      }
-      return FSWritableFileOwnerWrapper::Append(data, options, debug);
+    using FSWritableFileOwnerWrapper::PositionedAppend;
+    rocksdb::IOStatus PositionedAppend(const rocksdb::Slice& data, uint64_t offset, const rocksdb::IOOptions& options,
+                                       rocksdb::IODebugContext* debug) override {
+      if (!disk_.full) return FSWritableFileOwnerWrapper::PositionedAppend(data, offset, options, debug);
+      ++disk_.refused;
+      // Half of it still found its place.
+      FSWritableFileOwnerWrapper::PositionedAppend({data.data(), data.size() / 2}, offset, options, debug).PermitUncheckedError();
+      rocksdb::IOStatus status = rocksdb::IOStatus::NoSpace("No space left on device");
+      status.SetRetryable(true);  // as the POSIX file system says it
+      return status;
+    }
+
+    rocksdb::IOStatus Sync(const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) override {
+      return disk_.broken ? rocksdb::IOStatus::IOError("Input/output error") : FSWritableFileOwnerWrapper::Sync(options, debug);
+    }
+    rocksdb::IOStatus Fsync(const rocksdb::IOOptions& options, rocksdb::IODebugContext* debug) override {
+      return disk_.broken ? rocksdb::IOStatus::IOError("Input/output error") : FSWritableFileOwnerWrapper::Fsync(options, debug);
     }
 
    private:

@@ -144,6 +144,15 @@ class RocksKvTest : public ::testing::Test {
     kv_->Write(batch);
   }
 
+  // There is space again: flushes as soon as the thread that waits has noticed.
+  absl::Status FlushAtLast() {
+    while (true) {
+      background_.Run(/*timers=*/true);
+      absl::Status status = kv_->Flush();
+      if (status.code() != absl::StatusCode::kResourceExhausted) return status;
+    }
+  }
+
   TempDir dir_;
   std::shared_ptr<FullDiskFiles> disk_ = std::make_shared<FullDiskFiles>();
   std::unique_ptr<rocksdb::Env> env_ = rocksdb::NewCompositeEnv(disk_);
@@ -151,13 +160,13 @@ class RocksKvTest : public ::testing::Test {
   std::unique_ptr<RocksKv> kv_;
 };
 
-// Run by hand (--gtest_also_run_disabled_tests): on a slow machine its last flush after a full disk sometimes fails or takes minutes.
-TEST_F(RocksKvTest, DISABLED_AgreesWithAMapUnderRandomBatchesFlushesAndFullDisks) {
+// RocksDB lost a flush here when it was told of the full disk, and the last Flush waited for ever, about one time in twenty.
+TEST_F(RocksKvTest, AgreesWithAMapUnderRandomBatchesFlushesAndFullDisks) {
   SCOPED_TRACE(absl::StrCat("FULMAR_SEED=", sim::TestSeed()));
   sim::SeededRandom random(sim::TestSeed());
-  Open();
+  Open({.retry_interval = absl::Milliseconds(1)});
   Model model;
-  for (int i = 0; i < 400; ++i) {
+  for (int i = 0; i < 2000; ++i) {
     const KvBatch batch = SomeBatch(random);
     kv_->Write(batch);
     Apply(batch, model);
@@ -171,8 +180,7 @@ TEST_F(RocksKvTest, DISABLED_AgreesWithAMapUnderRandomBatchesFlushesAndFullDisks
   }
 
   disk_->full = false;
-  background_.Run(/*timers=*/true);
-  ASSERT_TRUE(kv_->Flush().ok());
+  ASSERT_TRUE(FlushAtLast().ok());
   ExpectSame(*kv_, model, random);
   Open();
   ExpectSame(*kv_, model, random);
@@ -244,16 +252,18 @@ TEST_F(RocksKvTest, FlushAsyncRunsOnTheBackgroundExecutor) {
 }
 
 TEST_F(RocksKvTest, AFullDiskNeverFailsAWriterAndHealsByItself) {
-  Open();
+  Open({.memtable_bytes = 64 << 10, .max_memtables = 2, .retry_interval = absl::Milliseconds(1)});
   Put("before", "1");
   disk_->full = true;
   EXPECT_EQ(kv_->Flush().code(), absl::StatusCode::kResourceExhausted);
   EXPECT_GT(disk_->refused, 0);
 
+  const std::string value(8 << 10, 'v');
+  for (int i = 0; i < 50; ++i) Put(absl::StrCat("fill", i), value);
   Put("during", "1");
   Put("before", "2");
   KvBatch gone;
-  gone.DeleteRange("d", "e");
+  gone.DeleteRange("d", "g");
   gone.Put("dx", "1");
   kv_->Write(gone);
 
@@ -267,36 +277,80 @@ TEST_F(RocksKvTest, AFullDiskNeverFailsAWriterAndHealsByItself) {
   EXPECT_EQ(kv_->GetDurable("dx"), std::nullopt);
 
   disk_->full = false;
-  background_.Run(/*timers=*/true);
+  while (!kv_->GetStats().healthy || kv_->GetStats().overlay_bytes > 0) background_.Run(/*timers=*/true);
 
-  EXPECT_TRUE(kv_->GetStats().healthy) << kv_->GetStats().problem;
-  EXPECT_EQ(kv_->GetStats().overlay_bytes, 0u);
   EXPECT_EQ(All(*kv_, "a", "z"), (Model{{"before", "2"}, {"dx", "1"}}));
   ASSERT_TRUE(kv_->Flush().ok());
+  EXPECT_EQ(kv_->GetStats().problem, "");
   Open();
   EXPECT_EQ(All(*kv_, "a", "z"), (Model{{"before", "2"}, {"dx", "1"}}));
 }
 
-TEST_F(RocksKvTest, RecoveryIsTriedOncePerRetryIntervalWhateverIsWritten) {
-  Open({.retry_interval = absl::Seconds(1)});
+TEST_F(RocksKvTest, NothingKeepsTheExecutorBusyWhileTheDiskIsFull) {
+  Open({.memtable_bytes = 64 << 10, .max_memtables = 2, .retry_interval = absl::Milliseconds(1)});
   disk_->full = true;
   Put("k", "0");
   kv_->Flush().IgnoreError();
+  const std::string value(8 << 10, 'v');
   for (int i = 0; i < 100; ++i) {
-    Put("k", absl::StrCat(i));
+    Put("k", absl::StrCat(value, i));
     kv_->FlushAsync();
   }
-  EXPECT_EQ(background_.Run(), 0);
-  EXPECT_EQ(background_.TimerDelays(), std::vector<absl::Duration>{absl::Seconds(1)});
 
   background_.Run(/*timers=*/true);
+  EXPECT_EQ(background_.Run(/*timers=*/true), 0);
 
-  EXPECT_FALSE(kv_->GetStats().healthy);
-  EXPECT_EQ(background_.TimerDelays(), std::vector<absl::Duration>{absl::Seconds(1)});
   disk_->full = false;
+  ASSERT_TRUE(FlushAtLast().ok());
+  EXPECT_EQ(kv_->GetDurable("k"), absl::StrCat(value, 99));
+}
+
+TEST_F(RocksKvTest, AStoreClosesWhileTheDiskIsFull) {
+  Open({.retry_interval = absl::Hours(1)});
+  Put("k", "0");
+  disk_->full = true;
+  EXPECT_EQ(kv_->Flush().code(), absl::StatusCode::kResourceExhausted);
+
+  kv_.reset();
+
+  disk_->full = false;
+  Open();
+  EXPECT_EQ(kv_->Get("k"), std::nullopt);
+}
+
+TEST_F(RocksKvTest, AStoreOnAFullDiskDoesNotOpenAndSaysWhy) {
+  Open();
+  kv_.reset();
+  disk_->full = true;
+
+  auto opened = RocksKv::Open({.dir = absl::StrCat(dir_.path(), "/deep/index"), .retry_interval = absl::Hours(1), .env = env_.get()}, background_);
+
+  EXPECT_EQ(opened.status().code(), absl::StatusCode::kResourceExhausted) << opened.status();
+}
+
+// What a failed sync left behind, nobody knows: RocksDB gives up, and the log fills in what is missing after the next start.
+TEST_F(RocksKvTest, AFailedSyncIsFinalUntilTheNextOpen) {
+  Open();
+  Put("old", "1");
+  ASSERT_TRUE(kv_->Flush().ok());
+  Put("new", "1");
+  disk_->broken = true;
+  EXPECT_FALSE(kv_->Flush().ok());
+  disk_->broken = false;
+
+  Put("later", "1");
+  kv_->FlushAsync();
   background_.Run(/*timers=*/true);
+
+  EXPECT_EQ(kv_->Get("new"), "1");
+  EXPECT_EQ(kv_->Get("later"), "1");
+  EXPECT_FALSE(kv_->GetStats().healthy);
+  EXPECT_NE(kv_->GetStats().problem.find("Input/output"), std::string::npos) << kv_->GetStats().problem;
+  EXPECT_EQ(background_.Run(/*timers=*/true), 0) << "nothing to try again";
+  Open();
+  EXPECT_EQ(kv_->Get("old"), "1");
+  EXPECT_EQ(kv_->Get("new"), std::nullopt);
   EXPECT_TRUE(kv_->GetStats().healthy);
-  EXPECT_EQ(kv_->Get("k"), "99");
 }
 
 // Goal: the writer is never made to wait when memtables fill faster than they are flushed. Method: two small memtables,

@@ -11,16 +11,18 @@
 #include "rocksdb/listener.h"
 #include "rocksdb/write_batch.h"
 #include "services/index/overlay.h"
+#include "services/index/rocks_files.h"
 #include "services/index/rocks_options.h"
 
 // How a full disk is lived through.
 //
-//   flush fails ── RocksDB refuses writes ──► batches go to the overlay, readers see overlay over RocksDB
-//                                             │ every retry_interval, on `background`: DB::Resume()
-//   space again ─► Resume flushes ───────────► overlay written batch by batch ─► overlay empty, writes go direct again
+//   flush or compaction finds no space ─► its thread waits in PatientFiles; RocksDB goes on taking writes into memtables
+//   memtables full (Incomplete) ────────► batches go to the overlay, readers see overlay over RocksDB
+//   space again ─► the flush goes on ───► overlay written batch by batch ─► overlay empty, writes go direct again
 //
-// While the overlay holds anything, every new batch goes to its end: the order of batches is never changed. Memtables that
-// are all full (Incomplete) take the same way with a shorter pause and without a recovery.
+// While the overlay holds anything, every new batch goes to its end: the order of batches is never changed. Memtables that fill faster
+// than a healthy disk takes them are lived through in the same way. Any other error of RocksDB is final: batches wait in the overlay, and
+// after a restart the log fills in what is missing.
 namespace fulmar::index {
 namespace {
 
@@ -85,8 +87,7 @@ absl::Status MakeDirs(rocksdb::Env& env, const std::string& dir) {
 
 class RocksKv::State : public std::enable_shared_from_this<RocksKv::State> {
  public:
-  State(const RocksKvOptions& options, common::Executor& background)
-      : retry_interval_(options.retry_interval), background_(background) {
+  explicit State(common::Executor& background) : background_(background) {
     write_options_.disableWAL = true;
     write_options_.no_slowdown = true;
   }
@@ -107,19 +108,22 @@ class RocksKv::State : public std::enable_shared_from_this<RocksKv::State> {
 
   void Schedule(absl::Duration delay);
   void MaintenanceTask();
-  // Recovers, empties the overlay, starts a wanted flush. Not OK: it has to be done again.
+  // Empties the overlay, starts a wanted flush. Not OK: it has to be done again.
   absl::Status Maintain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_);
-  absl::Status Recover() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_);
   absl::Status Drain() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_);
   absl::Status FlushAndWait() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_);
-  void SetProblem(const absl::Status& status) ABSL_LOCKS_EXCLUDED(problem_mutex_);
+  absl::Status StartFlush() ABSL_EXCLUSIVE_LOCKS_REQUIRED(maintenance_);
+  void Fail(const absl::Status& status) ABSL_LOCKS_EXCLUDED(problem_mutex_);
+  void OnFullDisk(const rocksdb::IOStatus& status) ABSL_LOCKS_EXCLUDED(problem_mutex_);
+  // Why nothing can be flushed now; OK: nothing is known.
+  absl::Status Trouble() const ABSL_LOCKS_EXCLUDED(problem_mutex_);
   void SetDamage(const absl::Status& status) const ABSL_LOCKS_EXCLUDED(problem_mutex_);
   uint64_t Property(const std::string& name) const;
 
-  const absl::Duration retry_interval_;
   common::Executor& background_;
   rocksdb::WriteOptions write_options_;
-  std::shared_ptr<rocksdb::Cache> cache_;
+  std::shared_ptr<PatientFiles> files_;
+  std::unique_ptr<rocksdb::Env> env_;
   std::unique_ptr<rocksdb::DB> db_;
 
   absl::Mutex maintenance_;  // one at a time recovers and drains; taken before the others, may be held for long
@@ -131,9 +135,9 @@ class RocksKv::State : public std::enable_shared_from_this<RocksKv::State> {
   std::atomic<bool> has_overlay_ = false;  // lets readers skip the lock
 
   std::atomic<bool> flush_wanted_ = false;
-  std::atomic<bool> failed_ = false;  // RocksDB refuses writes until Resume()
   mutable absl::Mutex problem_mutex_ ABSL_ACQUIRED_AFTER(write_mutex_);
-  absl::Status problem_ ABSL_GUARDED_BY(problem_mutex_);         // goes when a recovery succeeds
+  absl::Status failure_ ABSL_GUARDED_BY(problem_mutex_);         // RocksDB has given up; stays until it is opened again
+  absl::Status full_ ABSL_GUARDED_BY(problem_mutex_);            // a thread waits for space
   mutable absl::Status damage_ ABSL_GUARDED_BY(problem_mutex_);  // stays until the index is rebuilt
   bool scheduled_ ABSL_GUARDED_BY(problem_mutex_) = false;
   uint64_t flushes_ ABSL_GUARDED_BY(problem_mutex_) = 0;  // that ended well
@@ -144,9 +148,7 @@ class RocksKv::State::Listener : public rocksdb::EventListener {
  public:
   explicit Listener(State& state) : state_(state) {}
   void OnBackgroundError(rocksdb::BackgroundErrorReason, rocksdb::Status* status) override {
-    state_.failed_ = true;
-    state_.SetProblem(FromRocks(*status, "index: background work"));
-    state_.Schedule(state_.retry_interval_);
+    state_.Fail(FromRocks(*status, "index: background work"));
   }
   void OnFlushCompleted(rocksdb::DB*, const rocksdb::FlushJobInfo&) override {
     absl::MutexLock lock(&state_.problem_mutex_);
@@ -164,8 +166,16 @@ absl::Status RocksKv::State::Open(const RocksKvOptions& options) {
   rocksdb::Options rocks = MakeRocksOptions(options);
   rocks.listeners.push_back(std::make_shared<Listener>(*this));
   if (absl::Status status = MakeDirs(*rocks.env, options.dir); !status.ok()) return status;
+  files_ = std::make_shared<PatientFiles>(rocks.env->GetFileSystem(), options.retry_interval,
+                                          [this](const rocksdb::IOStatus& status) { OnFullDisk(status); });
+  env_ = rocksdb::NewCompositeEnv(files_);
+  rocks.env = env_.get();
+  // A process has two indexes at most, the broker's and the offset service's: one that waits for its disk must not hold up the other.
+  for (rocksdb::Env::Priority priority : {rocksdb::Env::HIGH, rocksdb::Env::LOW}) env_->IncBackgroundThreadsIfNeeded(2, priority);
   rocksdb::DB* db = nullptr;
+  files_->BeginOpening();
   const rocksdb::Status status = rocksdb::DB::Open(rocks, options.dir, &db);
+  files_->EndOpening();
   if (!status.ok()) return FromRocks(status, absl::StrCat("index: open ", options.dir));
   db_.reset(db);
   return absl::OkStatus();
@@ -174,6 +184,7 @@ absl::Status RocksKv::State::Open(const RocksKvOptions& options) {
 void RocksKv::State::Close() {
   absl::MutexLock lock(&maintenance_);
   closed_ = true;
+  files_->Stop();
   db_.reset();
 }
 
@@ -183,14 +194,12 @@ void RocksKv::State::Write(const KvBatch& batch) {
     Convert(batch, scratch_);
     const rocksdb::Status status = db_->Write(write_options_, &scratch_);
     if (status.ok()) return;
-    if (!status.IsIncomplete()) {
-      failed_ = true;
-      SetProblem(FromRocks(status, "index: write"));
-    }
-    Schedule(status.IsIncomplete() ? kStallPause : retry_interval_);
+    if (!status.IsIncomplete()) Fail(FromRocks(status, "index: write"));
   }
+  const bool first = overlay_.empty();
   overlay_.Add(batch);
   has_overlay_ = true;
+  if (first && Trouble().ok()) Schedule(kStallPause);  // else OnFullDisk does when there is space
 }
 
 std::optional<std::string> RocksKv::State::Get(std::string_view key) const {
@@ -213,30 +222,31 @@ std::unique_ptr<KvStore::Iterator> RocksKv::State::Scan(std::string_view begin, 
 
 void RocksKv::State::FlushAsync() {
   flush_wanted_ = true;
-  if (!failed_) Schedule(absl::ZeroDuration());
+  if (Trouble().ok()) Schedule(absl::ZeroDuration());
 }
 
 absl::Status RocksKv::State::Flush() {
   absl::MutexLock lock(&maintenance_);
-  flush_wanted_ = false;
-  if (absl::Status status = Maintain(); !status.ok()) return status;
   return FlushAndWait();
 }
 
-// After a recovery RocksDB 7.8 keeps the error of the recovery in mind, and Flush() answers OK without having waited.
-// So wait for what matters: no memtable is left that waits for its flush.
+// RocksDB's own waiting would wait for space, too.
 absl::Status RocksKv::State::FlushAndWait() {
-  if (absl::Status status = FromRocks(db_->Flush(rocksdb::FlushOptions()), "index: flush"); !status.ok()) return status;
+  bool started = false;
   while (true) {
     uint64_t flushes;
     {
       absl::MutexLock lock(&problem_mutex_);
-      if (failed_) return problem_;
       flushes = flushes_;
     }
-    if (Property(rocksdb::DB::Properties::kNumImmutableMemTable) == 0) return absl::OkStatus();
+    if (absl::Status status = Trouble(); !status.ok()) return status;
+    if (!started) {
+      flush_wanted_ = true;
+      started = Maintain().ok();
+    }
+    if (started && Property(rocksdb::DB::Properties::kNumImmutableMemTable) == 0) return absl::OkStatus();
     const auto went_on = [this, flushes]() ABSL_SHARED_LOCKS_REQUIRED(problem_mutex_) {
-      return failed_ || flushes_ != flushes;
+      return !failure_.ok() || !full_.ok() || flushes_ != flushes;
     };
     absl::MutexLock lock(&problem_mutex_, absl::Condition(&went_on));
   }
@@ -274,41 +284,26 @@ void RocksKv::State::MaintenanceTask() {
   }
   absl::MutexLock lock(&maintenance_);
   if (closed_) return;
-  const absl::Status status = Maintain();
-  if (!status.ok()) Schedule(failed_ ? retry_interval_ : kStallPause);
+  if (!Maintain().ok() && Trouble().ok()) Schedule(kStallPause);
 }
 
 absl::Status RocksKv::State::Maintain() {
-  if (failed_) {
-    if (absl::Status status = Recover(); !status.ok()) return status;
-  }
+  if (absl::Status status = Trouble(); !status.ok()) return status;
   if (absl::Status status = Drain(); !status.ok()) return status;
   if (!flush_wanted_.exchange(false)) return absl::OkStatus();
-  rocksdb::FlushOptions options;
-  options.wait = false;
-  options.allow_write_stall = true;
-  absl::Status status = FromRocks(db_->Flush(options), "index: start flush");
-  if (!status.ok()) {
-    flush_wanted_ = true;
-    failed_ = true;
-    SetProblem(status);
-  }
+  absl::Status status = StartFlush();
+  if (!status.ok()) flush_wanted_ = true;
   return status;
 }
 
-absl::Status RocksKv::State::Recover() {
-  failed_ = false;  // before, so that an error that comes during the recovery is not forgotten
-  absl::Status status = FromRocks(db_->Resume(), "index: recover");
-  if (!status.ok()) failed_ = true;
-  if (status.ok() && !failed_) {
-    absl::MutexLock lock(&problem_mutex_);
-    problem_ = absl::OkStatus();
-  } else if (!status.ok()) {
-    SetProblem(status);
-  } else {
-    status = absl::ResourceExhaustedError("index: recovered, and failed again");
-  }
-  return status;
+absl::Status RocksKv::State::StartFlush() {
+  rocksdb::FlushOptions options;
+  options.wait = false;
+  options.allow_write_stall = true;
+  const rocksdb::Status status = db_->Flush(options);
+  absl::Status result = FromRocks(status, "index: start flush");
+  if (!status.ok() && !status.IsTryAgain()) Fail(result);  // TryAgain: all memtables are full, and being flushed
+  return result;
 }
 
 absl::Status RocksKv::State::Drain() {
@@ -322,9 +317,8 @@ absl::Status RocksKv::State::Drain() {
     // Unlocked: writers only add to the end meanwhile, and only this thread takes from the front.
     const rocksdb::Status status = db_->Write(write_options_, &batch);
     if (!status.ok()) {
-      if (!status.IsIncomplete()) failed_ = true;
       absl::Status result = FromRocks(status, "index: write what waited");
-      if (failed_) SetProblem(result);
+      if (!status.IsIncomplete()) Fail(result);
       return result;
     }
     absl::MutexLock lock(&write_mutex_);
@@ -333,9 +327,22 @@ absl::Status RocksKv::State::Drain() {
   }
 }
 
-void RocksKv::State::SetProblem(const absl::Status& status) {
+void RocksKv::State::Fail(const absl::Status& status) {
   absl::MutexLock lock(&problem_mutex_);
-  problem_ = status;
+  failure_.Update(status);
+}
+
+void RocksKv::State::OnFullDisk(const rocksdb::IOStatus& status) {
+  {
+    absl::MutexLock lock(&problem_mutex_);
+    full_ = FromRocks(status, "index: waiting for space");
+  }
+  if (status.ok()) Schedule(absl::ZeroDuration());
+}
+
+absl::Status RocksKv::State::Trouble() const {
+  absl::MutexLock lock(&problem_mutex_);
+  return failure_.ok() ? full_ : failure_;
 }
 
 void RocksKv::State::SetDamage(const absl::Status& status) const {
@@ -361,13 +368,17 @@ KvStore::Stats RocksKv::State::GetStats() const {
     stats.overlay_bytes = overlay_.bytes();
   }
   absl::MutexLock lock(&problem_mutex_);
-  stats.healthy = problem_.ok() && damage_.ok();
-  stats.problem = damage_.ok() ? problem_.message() : damage_.message();
+  for (const absl::Status& problem : {damage_, failure_, full_}) {
+    if (problem.ok()) continue;
+    stats.healthy = false;
+    stats.problem = problem.message();
+    break;
+  }
   return stats;
 }
 
 absl::StatusOr<std::unique_ptr<RocksKv>> RocksKv::Open(const RocksKvOptions& options, common::Executor& background) {
-  auto state = std::make_shared<State>(options, background);
+  auto state = std::make_shared<State>(background);
   if (absl::Status status = state->Open(options); !status.ok()) return status;
   return std::unique_ptr<RocksKv>(new RocksKv(std::move(state)));
 }

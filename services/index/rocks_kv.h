@@ -25,15 +25,16 @@ struct RocksKvOptions {
   int max_memtables = 4;               // full ones wait for their flush; when all are full, batches wait in memory
   uint64_t block_cache_bytes = 32 << 20;
   int max_open_files = 512;
-  absl::Duration retry_interval = absl::Seconds(1);  // between attempts to recover from a full disk
+  absl::Duration retry_interval = absl::Seconds(1);  // between attempts to write to a full disk
   rocksdb::Env* env = nullptr;                       // borrowed; tests put faults here
 };
 
 // The index in RocksDB, without its write-ahead log: what was not flushed is lost in a crash and applied again from the log.
 // Owns:    the database in `dir` and RocksDB's threads. Borrows: `background`, where blocking maintenance runs
-//          (flush, recovery, writing what had to wait); outlives it.
-// Threads: one writer, readers anywhere. Write never waits for the disk: what RocksDB does not take at once (disk full,
-//          memtables full) stays in memory, in order, visible to readers, and is retried on `background`.
+//          (starting a flush, writing what had to wait); outlives it.
+// Threads: one writer, readers anywhere. Write never waits for the disk: what RocksDB does not take at once (memtables full)
+//          stays in memory, in order, visible to readers, and is retried on `background`.
+// Errors:  a full disk is waited out on RocksDB's threads. Any other error is final: nothing is flushed until the next Open.
 // Crash:   whole batches, in order, up to some batch at or behind the last flush. Destruction without Flush() is a crash.
 class RocksKv : public KvStore {
  public:

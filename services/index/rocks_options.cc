@@ -11,6 +11,7 @@
 #include "rocksdb/slice_transform.h"
 #include "rocksdb/table.h"
 #include "services/index/keys.h"
+#include "services/index/rocks_files.h"
 
 namespace fulmar::index {
 namespace {
@@ -57,7 +58,7 @@ rocksdb::Options MakeRocksOptions(const RocksKvOptions& options) {
   rocks.soft_pending_compaction_bytes_limit = 0;
   rocks.hard_pending_compaction_bytes_limit = 0;
 
-  // We recover ourselves, every retry_interval: RocksDB's own poll of a full disk takes 5 s.
+  // What PatientFiles lets through is not to be tried again: after a failed sync nobody knows what a file holds.
   rocks.max_bgerror_resume_count = 0;
 
   rocks.max_open_files = options.max_open_files;
@@ -85,7 +86,7 @@ rocksdb::Options MakeRocksOptions(const RocksKvOptions& options) {
 absl::Status FromRocks(const rocksdb::Status& status, const std::string& what) {
   if (status.ok()) return absl::OkStatus();
   const std::string text = absl::StrCat(what, ": ", status.ToString());
-  if (status.IsNoSpace()) return absl::ResourceExhaustedError(text);
+  if (SaysDiskFull(status)) return absl::ResourceExhaustedError(text);
   if (status.IsCorruption()) return absl::DataLossError(text);
   if (status.IsIOError() && absl::StrContains(text, "lock ")) return absl::UnavailableError(text);
   return absl::UnknownError(text);
