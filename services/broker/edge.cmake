@@ -8,7 +8,6 @@ fulmar_library(fulmar_broker_bytes
     message_convert.cc
     message_rules.cc
     shard_routes.cc
-    wire_reader.cc
     wire_replies.cc
     wire_walk.cc
   DEPS fulmar_broker fulmar_index fulmar_v2 fulmar::openssl z)

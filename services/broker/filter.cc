@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "services/broker/sql_filter.h"
 #include "services/common/errors.h"
 #include "services/common/status.h"
 
@@ -33,12 +34,15 @@ absl::Status CheckTag(std::string_view tag, std::string_view expression) {
 }  // namespace
 
 absl::StatusOr<Filter> Filter::Parse(FilterKind kind, std::string_view expression) {
-  if (kind == FilterKind::kSql) return errors::NotImplemented("SQL92 filters are not implemented yet");
+  Filter filter;
+  if (kind == FilterKind::kSql) {
+    FULMAR_ASSIGN_OR_RETURN(filter.sql_, SqlFilter::Compile(expression));
+    return filter;
+  }
   if (expression.size() > kMaxExpressionBytes)
     return errors::IllegalFilterExpression(absl::StrCat("tag expression has ", expression.size(), " bytes, at most ", kMaxExpressionBytes, " are allowed"));
 
   const std::string_view trimmed = absl::StripAsciiWhitespace(expression);
-  Filter filter;
   if (trimmed.empty() || trimmed == "*") return filter;
   for (const std::string_view part : absl::StrSplit(trimmed, "||")) {
     const std::string_view tag = absl::StripAsciiWhitespace(part);
@@ -55,11 +59,18 @@ absl::StatusOr<Filter> Filter::Parse(FilterKind kind, std::string_view expressio
 }
 
 bool Filter::MayMatch(uint32_t tag_hash) const {
+  if (sql_ != nullptr) return sql_->MayMatch(tag_hash);
   return takes_all() || std::binary_search(tag_hashes_.begin(), tag_hashes_.end(), tag_hash);
 }
 
 bool Filter::Matches(const MessageView& message) const {
+  if (sql_ != nullptr) return sql_->Evaluate(message.tag, message.user) == sql::Truth::kTrue;
   return takes_all() || (!message.tag.empty() && std::binary_search(tags_.begin(), tags_.end(), message.tag));
+}
+
+bool operator==(const Filter& a, const Filter& b) {
+  if (a.sql_ == nullptr || b.sql_ == nullptr) return a.sql_ == b.sql_ && a.tags_ == b.tags_;
+  return a.sql_->expression() == b.sql_->expression();
 }
 
 }  // namespace fulmar::broker

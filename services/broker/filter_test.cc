@@ -45,8 +45,18 @@ TEST(FilterTest, RefusesWhatCannotBeATag) {
     EXPECT_EQ(V2CodeOf(Filter::Parse(FilterKind::kTag, expression).status()), 40010) << expression.substr(0, 20);
 }
 
-TEST(FilterTest, SaysThatSqlIsMissing) {
-  EXPECT_EQ(V2CodeOf(Filter::Parse(FilterKind::kSql, "a > 1").status()), 50100);
+TEST(FilterTest, SqlIsAFilterOfItsOwn) {
+  const Filter filter = Filter::Parse(FilterKind::kSql, "TAGS = 'red'").value();
+
+  EXPECT_FALSE(filter.takes_all());
+  EXPECT_TRUE(filter.Matches(WithTag("red")));
+  EXPECT_FALSE(filter.Matches(WithTag("blue")));
+  EXPECT_FALSE(filter.MayMatch(TagHash("blue")));
+  EXPECT_EQ(filter, Filter::Parse(FilterKind::kSql, "TAGS = 'red'").value());
+  EXPECT_FALSE(filter == Filter::Parse(FilterKind::kSql, "TAGS = 'blue'").value());
+  EXPECT_FALSE(filter == Tags("red"));
+  EXPECT_FALSE(filter == Filter());
+  EXPECT_EQ(V2CodeOf(Filter::Parse(FilterKind::kSql, "*").status()), 40010);
 }
 
 }  // namespace
