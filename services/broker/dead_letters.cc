@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "services/broker/message_record.h"
+#include "services/broker/message_ttl.h"
 #include "services/broker/sender.h"
 #include "services/common/errors.h"
 #include "services/common/log.h"
@@ -35,6 +36,11 @@ void DeadLetters::Move(SubscribedQueue& queue, int64_t offset, DoneStatus done) 
   it->second.hold = queue.progress.Hold(offset);
   const absl::StatusOr<const index::QueueEntry*> entry = consumers_.Entry(queue, offset);
   if (!entry.ok()) return Finish(key, absl::IsNotFound(entry.status()) ? End::kGone : End::kFailed, entry.status());
+  it->second.visible_since_ms = (*entry)->store_time_ms;
+  const int64_t now_ms = absl::ToUnixMillis(context_.env.clock.Now());
+  if (ExpiredByTopic(queue.subscription.topic->definition, it->second.visible_since_ms, now_ms)) {
+    return Finish(key, End::kExpired, absl::OkStatus());
+  }
   if (std::optional<common::SharedBytes> body = context_.log->TryRead((*entry)->position)) return OnBody(key, *std::move(body));
   context_.log->Read((*entry)->position, (*entry)->length,
                      [this, key](absl::StatusOr<common::SharedBytes> body) { OnBody(key, std::move(body)); });
@@ -45,6 +51,10 @@ void DeadLetters::OnBody(const Key& key, absl::StatusOr<common::SharedBytes> bod
   SubscribedQueue* queue = Find(key);
   if (queue == nullptr) return Finish(key, End::kFailed, errors::ConsumerGroupNotFound("the topic or group was deleted"));
   if (!body.ok()) return Finish(key, absl::IsNotFound(body.status()) ? End::kGone : End::kFailed, body.status());
+  const absl::StatusOr<MessageView> message = ParseMessageRecord(body->view());
+  if (message.ok() && ExpiredByItself(*message, moving_.at(key).visible_since_ms, absl::ToUnixMillis(context_.env.clock.Now()))) {
+    return Finish(key, End::kExpired, absl::OkStatus());
+  }
   definitions_.WithDeadLetterTopic(queue->subscription.group_name(), [this, key, body = *std::move(body)](absl::StatusOr<Topic*> topic) {
     if (!topic.ok()) return Finish(key, End::kFailed, topic.status());
     Append(key, body, **topic);
@@ -87,6 +97,8 @@ void DeadLetters::Finish(const Key& key, End end, const absl::Status& status) {
   }
   if (end == End::kMoved && queue != nullptr) {
     context_.observer().OnDeadLettered(queue->subscription.topic_name(), queue->subscription.group_name());
+  } else if (end == End::kExpired && queue != nullptr) {
+    context_.observer().OnExpired(queue->subscription.topic_name(), queue->subscription.group_name(), 1);
   } else if (end == End::kFailed) {
     FULMAR_LOG_EVERY(absl::Seconds(10), kWarn, "dead_letter_not_moved",
                      {{"shard", context_.options.name}, {"offset", offset}, {"error", status}});

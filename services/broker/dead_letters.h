@@ -18,7 +18,7 @@ namespace fulmar::broker {
 
 // Moves a message of which a group has no attempt left into the group's dead-letter topic, %DLQ%<group>: an ordinary topic of one queue,
 // made when first needed. First the copy becomes durable, then the original counts as acknowledged; a crash between them leaves a
-// second copy, never none. The copy keeps id, tag, keys, properties and body, and says where it came from.
+// second copy, never none. What has expired ends without a copy. The copy keeps id, tag, keys, properties and body, and says where it came from.
 class DeadLetters {
  public:
   DeadLetters(ShardContext& context, Consumers& consumers, AutoCreate& definitions, ProgressFlusher& progress, RetryTimes& retry)
@@ -34,13 +34,14 @@ class DeadLetters {
   using Key = std::tuple<uint64_t, int32_t, int64_t>;  // subscription, queue, offset
   struct Moved {
     uint32_t hold = 0;
+    int64_t visible_since_ms = 0;
     std::vector<DoneStatus> waiting;
   };
   static Key KeyOf(const SubscribedQueue& queue, int64_t offset);
   SubscribedQueue* Find(const Key& key);
   void OnBody(const Key& key, absl::StatusOr<common::SharedBytes> body);
   void Append(const Key& key, const common::SharedBytes& body, Topic& topic);
-  enum class End { kMoved, kGone /* retention was faster */, kFailed };
+  enum class End { kMoved, kGone /* retention was faster */, kExpired, kFailed };
   void Finish(const Key& key, End end, const absl::Status& status);
 
   ShardContext& context_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "services/broker/message_ttl.h"
 #include "services/common/errors.h"
 #include "services/common/log.h"
 #include "services/common/status.h"
@@ -173,9 +174,13 @@ void Delivery::WakeTopic(uint32_t topic_id) {
   consumers_.ForEachOfTopic(topic_id, [this](Subscription& subscription) { Wake(subscription); });
 }
 
+void Delivery::WakeGroup(std::string_view group) {
+  consumers_.ForEachOfGroup(group, [this](Subscription& subscription) { Wake(subscription); });
+}
+
 void Delivery::GroupHasRoom(std::string_view group, int64_t ended) {
   if (consumers_.FlightsOf(group) + ended < context_.options.max_in_flight_per_group) return;
-  consumers_.ForEachOfGroup(group, [this](Subscription& subscription) { Wake(subscription); });
+  WakeGroup(group);
 }
 
 void Delivery::RunWoken() {
@@ -193,7 +198,7 @@ void Delivery::RunWoken() {
 
 void Delivery::Serve(Subscription& subscription) {
   int32_t budget = context_.options.scan_budget;
-  while (!subscription.waiting.empty()) {
+  while (!subscription.waiting.empty() && !subscription.group->definition.suspended) {
     WaitingReceive* receive = parked_.Find(subscription.waiting.front());
     FULMAR_CHECK(receive != nullptr);
     const Pass pass = Fill(subscription, *receive, budget);
@@ -256,12 +261,17 @@ Delivery::Taken Delivery::Take(SubscribedQueue& queue, int64_t offset, WaitingRe
     return Taken::kUnreadable;
   }
   const index::QueueEntry* const entry = *found;
+  const int64_t wall_ms = absl::ToUnixMillis(context_.env.clock.Now());
+  if (ExpiredByTopic(queue.subscription.topic->definition, entry->store_time_ms, wall_ms)) {
+    Expire(queue, offset);
+    return Taken::kDone;
+  }
   const Filter& filter = receive.command.filter;
   if (!filter.takes_all() && !filter.MayMatch(entry->tag_hash)) {
     Skip(queue, offset);
     return Taken::kDone;
   }
-  TakenMessage taken{.queue = &queue, .offset = offset};
+  TakenMessage taken{.queue = &queue, .offset = offset, .visible_since_ms = entry->store_time_ms};
   if (std::optional<common::SharedBytes> body = context_.log->TryRead(entry->position)) taken.body = *std::move(body);
   if (!filter.takes_all() && !taken.body.empty()) {  // without a body the exact test comes after its reading
     const absl::StatusOr<MessageView> message = ParseMessageRecord(taken.body.view());
@@ -274,6 +284,11 @@ Delivery::Taken Delivery::Take(SubscribedQueue& queue, int64_t offset, WaitingRe
   taken.hold = queue.progress.Hold(offset);
   receive.taken.push_back(std::move(taken));
   return Taken::kHeld;
+}
+
+void Delivery::Expire(SubscribedQueue& queue, int64_t offset) {
+  context_.observer().OnExpired(queue.subscription.topic_name(), queue.subscription.group_name(), 1);
+  Skip(queue, offset);
 }
 
 void Delivery::Skip(SubscribedQueue& queue, int64_t offset) {
@@ -326,6 +341,10 @@ void Delivery::Finish(WaitingReceive& receive) {
   uint64_t bytes = 0, redelivered = 0;
   for (const TakenMessage& taken : receive.taken) {
     if (!taken.queue->progress.IsHeld(taken.offset, taken.hold)) continue;  // acknowledged or reset while its body was read
+    if (subscription->group->definition.suspended) {  // while its body was read
+      taken.queue->progress.Release(taken.offset, now_ms, now_ms);
+      continue;
+    }
     const size_t before = out.size();
     Deliver(taken, receive, now_ms, out);
     if (out.size() == before) continue;
@@ -358,6 +377,7 @@ void Delivery::Deliver(const TakenMessage& taken, const WaitingReceive& receive,
     return Quarantine(taken, now_ms, absl::DataLossError(absl::StrCat("found offset ", message->offset, " of queue ", message->queue)));
   }
   if (!receive.command.filter.takes_all() && !receive.command.filter.Matches(*message)) return Skip(queue, taken.offset);
+  if (ExpiredByItself(*message, taken.visible_since_ms, absl::ToUnixMillis(context_.env.clock.Now()))) return Expire(queue, taken.offset);
 
   const uint32_t serial = context_.NextSerial();
   const int64_t until_ms = now_ms + absl::ToInt64Milliseconds(receive.command.invisible_duration);

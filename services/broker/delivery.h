@@ -38,6 +38,7 @@ class Delivery {
   // Something may be there for those who wait.
   void Wake(Subscription& subscription);
   void WakeTopic(uint32_t topic_id);
+  void WakeGroup(std::string_view group);
   // `ended` flights of the group are over: who waited for its bound may go on.
   void GroupHasRoom(std::string_view group, int64_t ended);
   // These wait for nothing any more.
@@ -54,6 +55,7 @@ class Delivery {
   enum class Taken { kHeld, kDone, kUnreadable };
   Taken Take(SubscribedQueue& queue, int64_t offset, WaitingReceive& receive, uint64_t& bytes);
   void Skip(SubscribedQueue& queue, int64_t offset);
+  void Expire(SubscribedQueue& queue, int64_t offset);
   void StartReads(WaitingReceive& receive);
   void OnRead(ReceiveId id, size_t i, absl::StatusOr<common::SharedBytes> body);
   void Finish(WaitingReceive& receive);

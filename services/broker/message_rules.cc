@@ -5,6 +5,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "services/broker/message_ttl.h"
 #include "services/common/errors.h"
 
 namespace fulmar::broker {
@@ -61,6 +62,7 @@ absl::Status CheckProperty(std::string_view key, std::string_view value) {
   if (IsReservedPropertyKey(key)) return errors::IllegalMessagePropertyKey(absl::StrCat("the property key '", key, "' is reserved"));
   if (HasControlCharacter(key)) return errors::IllegalMessagePropertyKey("a property key contains a control character");
   if (HasControlCharacter(value)) return errors::IllegalMessagePropertyKey(absl::StrCat("the value of property '", key, "' contains a control character"));
+  if (key == kTtlProperty) return CheckTtlProperty(value);
   return absl::OkStatus();
 }
 

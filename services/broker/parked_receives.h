@@ -19,6 +19,7 @@ namespace fulmar::broker {
 struct TakenMessage {
   SubscribedQueue* queue = nullptr;
   int64_t offset = 0;
+  int64_t visible_since_ms = 0;  // wall clock: when it came into its queue
   uint32_t hold = 0;
   common::SharedBytes body{};
   absl::Status read = absl::OkStatus();

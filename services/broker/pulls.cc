@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "services/broker/message_ttl.h"
 #include "services/common/errors.h"
 #include "services/common/status.h"
 
@@ -57,9 +58,13 @@ void Pulls::Read(uint64_t id) {
     return std::move(done)(found.status());
   }
   const Queue& queue = **found;
-  pull.next = std::max(pull.next, queue.counters.min);
   pull.outcome = {};
   pull.reads.clear();
+  if (const Group* group = context_.state.FindGroup(pull.command.group); group != nullptr && group->definition.suspended) {
+    pull.outcome.next_offset = pull.next;
+    return Park(id);
+  }
+  pull.next = std::max(pull.next, queue.counters.min);
   const absl::StatusOr<std::vector<index::QueueEntry>> entries =
       context_.state.index().Read(queue.id, pull.next, queue.counters.next, kScan);
   if (!entries.ok()) {
@@ -69,19 +74,24 @@ void Pulls::Read(uint64_t id) {
   }
   const Filter& filter = pull.command.filter;
   std::vector<index::QueueEntry> matching;
+  const index::TopicDefinition& topic = context_.state.FindTopic(pull.command.topic)->definition;
+  const int64_t wall_ms = absl::ToUnixMillis(context_.env.clock.Now());
   for (const index::QueueEntry& entry : *entries) {
     if (matching.size() >= static_cast<size_t>(pull.command.max_messages)) break;
     pull.next = entry.offset + 1;
+    if (ExpiredByTopic(topic, entry.store_time_ms, wall_ms)) continue;
     if (filter.takes_all() || filter.MayMatch(entry.tag_hash)) matching.push_back(entry);
   }
   pull.reading = true;
   pull.pending_reads = static_cast<int32_t>(matching.size()) + 1;
   pull.outcome.messages.resize(matching.size());
   pull.reads.resize(matching.size());
+  pull.visible_since_ms.clear();
   for (size_t i = 0; i < matching.size(); ++i) {
     Delivered& delivered = pull.outcome.messages[i];
     delivered.queue = queue.id.queue;
     delivered.offset = matching[i].offset;
+    pull.visible_since_ms.push_back(matching[i].store_time_ms);
     if (std::optional<common::SharedBytes> body = context_.log->TryRead(matching[i].position)) {
       delivered.record = *std::move(body);
       --pull.pending_reads;
@@ -123,6 +133,7 @@ void Pulls::Finish(uint64_t id) {
           absl::StrCat("message ", delivered.offset, " cannot be read: ", message.status().message())));
     }
     if (!pull.command.filter.takes_all() && !pull.command.filter.Matches(*message)) continue;
+    if (ExpiredByItself(*message, pull.visible_since_ms[i], absl::ToUnixMillis(context_.env.clock.Now()))) continue;
     good.push_back(std::move(delivered));
   }
   pull.outcome.messages = std::move(good);
@@ -132,6 +143,11 @@ void Pulls::Finish(uint64_t id) {
   if (queue.ok() && pull.next < (*queue)->counters.next) {  // all of this slice was filtered out
     return context_.Post([this, id] { Read(id); });
   }
+  Park(id);
+}
+
+void Pulls::Park(uint64_t id) {
+  Waiting& pull = *pulls_.find(id)->second;
   const int64_t left_ms = pull.deadline_ms - context_.NowMs();
   if (left_ms <= 0) return Answer(id);
   if (pull.timer == 0) {
@@ -164,6 +180,12 @@ void Pulls::Wake(const std::vector<Queue*>& grown) {
     if (here && !pull->reading) ready.push_back(id);
   }
   for (const uint64_t id : ready) context_.Post([this, id] { Read(id); });
+}
+
+void Pulls::WakeGroup(const std::string& group) {
+  for (const auto& [id, pull] : pulls_) {
+    if (pull->command.group == group && !pull->reading) context_.Post([this, id = id] { Read(id); });
+  }
 }
 
 void Pulls::EndAll(const absl::Status& why) {

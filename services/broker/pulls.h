@@ -34,6 +34,8 @@ class Pulls {
 
   // More can be read from these queues.
   void Wake(const std::vector<Queue*>& grown);
+  // The group may pull again.
+  void WakeGroup(const std::string& group);
   void EndAll(const absl::Status& why);
   int64_t parked() const { return static_cast<int64_t>(pulls_.size()); }
 
@@ -48,11 +50,14 @@ class Pulls {
     int32_t pending_reads = 0;
     PullOutcome outcome;
     std::vector<absl::Status> reads;
+    std::vector<int64_t> visible_since_ms;  // wall clock: when each came into its queue
     common::Executor::TimerId timer = 0;
   };
   absl::StatusOr<Queue*> FindQueue(const std::string& topic, int32_t queue);
   void Read(uint64_t id);
   void Finish(uint64_t id);
+  // Waits for more, or answers when its time is over.
+  void Park(uint64_t id);
   void Answer(uint64_t id);
   // Where a group that is told `reset` stands in `queue`.
   absl::StatusOr<int64_t> Target(const Queue& queue, const ResetOffset& reset) const;

@@ -94,6 +94,10 @@ void ShardImpl::OnChanges() {
   }
   if (phase_ == Phase::kServing) {
     if (!changes_.topics.empty() || !changes_.groups.empty()) consumers_.AdoptWaiting();
+    for (const std::string& name : changes_.groups) {  // it may have been resumed
+      delivery_.WakeGroup(name);
+      pulls_.WakeGroup(name);
+    }
     uint32_t woken = 0;
     for (const Queue* queue : changes_.grown) {
       if (queue->id.topic_id == woken) continue;  // waking twice costs little; runs of one topic are the rule

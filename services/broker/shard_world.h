@@ -58,6 +58,8 @@ class FakeDefinitionStore final : public index::DefinitionStore {
   std::map<std::string, index::TopicDefinition> topics;
   std::map<std::string, index::GroupDefinition> groups;
   bool away = false;
+  bool hold = false;  // answers wait for Release()
+  void Release();
   int64_t lookups = 0;
 
  private:
@@ -70,6 +72,7 @@ class FakeDefinitionStore final : public index::DefinitionStore {
   uint64_t version_ = 0;
   uint32_t last_topic_id_ = 0;
   std::vector<index::DefinitionEvent> deletions_;
+  std::vector<absl::AnyInvocable<void() &&>> held_;
   std::set<Watcher*> watchers_;
 };
 
@@ -82,9 +85,10 @@ struct Counts : ShardObserver {
   void OnAcknowledged(std::string_view, std::string_view, uint64_t messages) override { acknowledged += messages; }
   void OnDeadLettered(std::string_view, std::string_view) override { ++dead_lettered; }
   void OnLost(std::string_view, std::string_view, uint64_t messages) override { lost += messages; }
+  void OnExpired(std::string_view, std::string_view, uint64_t messages) override { expired += messages; }
   void OnUnreadable() override { ++unreadable; }
   void OnSendRefused(uint64_t messages) override { refused += messages; }
-  uint64_t stored = 0, delivered = 0, redelivered = 0, acknowledged = 0, dead_lettered = 0, lost = 0, unreadable = 0, refused = 0;
+  uint64_t stored = 0, delivered = 0, redelivered = 0, acknowledged = 0, dead_lettered = 0, lost = 0, expired = 0, unreadable = 0, refused = 0;
 };
 
 // One shard on simulated time, disk and stores, which outlive its process. Everything comes from one seed.

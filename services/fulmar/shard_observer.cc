@@ -94,6 +94,7 @@ ShardMetrics::GroupSeries& ShardMetrics::Of(std::string_view topic, std::string_
       &metrics_.AddCounter("fulmar_broker_acknowledged_total", "Messages acknowledged.", labels),
       &metrics_.AddCounter("fulmar_broker_dead_letters_total", "Messages moved to the dead-letter topic of the group.", labels),
       &metrics_.AddCounter("fulmar_broker_lost_by_retention_total", "Messages that retention removed before the group had consumed them.", labels),
+      &metrics_.AddCounter("fulmar_broker_expired_total", "Messages passed over because their time to live was over.", labels),
   };
   return groups_.emplace(key_, series).first->second;
 }
@@ -118,6 +119,8 @@ void ShardMetrics::OnAcknowledged(std::string_view topic, std::string_view group
 void ShardMetrics::OnDeadLettered(std::string_view topic, std::string_view group) { Of(topic, group).dead_letters->Add(); }
 
 void ShardMetrics::OnLost(std::string_view topic, std::string_view group, uint64_t messages) { Of(topic, group).lost->Add(messages); }
+
+void ShardMetrics::OnExpired(std::string_view topic, std::string_view group, uint64_t messages) { Of(topic, group).expired->Add(messages); }
 
 void ShardMetrics::OnProgressWritten(ProgressResult result, absl::Duration took, uint64_t /*queues*/) {
   progress_duration_.Observe(took);

@@ -49,6 +49,7 @@ class ShardMetrics final : public broker::ShardObserver {
   void OnAcknowledged(std::string_view topic, std::string_view group, uint64_t messages) override;
   void OnDeadLettered(std::string_view topic, std::string_view group) override;
   void OnLost(std::string_view topic, std::string_view group, uint64_t messages) override;
+  void OnExpired(std::string_view topic, std::string_view group, uint64_t messages) override;
   void OnUnreadable() override { unreadable_.Add(); }
   void OnSendRefused(uint64_t messages) override { sends_refused_.Add(messages); }
   void OnProgressWritten(ProgressResult result, absl::Duration took, uint64_t queues) override;
@@ -67,6 +68,7 @@ class ShardMetrics final : public broker::ShardObserver {
     common::Counter* acknowledged;
     common::Counter* dead_letters;
     common::Counter* lost;
+    common::Counter* expired;
   };
   TopicSeries& Of(std::string_view topic);
   GroupSeries& Of(std::string_view topic, std::string_view group);

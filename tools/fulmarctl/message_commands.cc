@@ -80,6 +80,7 @@ absl::StatusOr<std::vector<v2::MessageQueue>> BrokersOf(Session& session, const 
 struct SendArguments {
   std::string topic, tag, file, body;
   std::vector<std::string> keys, properties;
+  std::string ttl;
   bool has_body = false;
 };
 
@@ -118,6 +119,11 @@ absl::Status Send(Session& session, const SendArguments& arguments, bool json) {
       return absl::InvalidArgumentError(absl::StrCat("property '", property, "': expected KEY=VALUE"));
     }
     (*message->mutable_user_properties())[property.substr(0, equals)] = property.substr(equals + 1);
+  }
+  if (!arguments.ttl.empty()) {
+    absl::Duration ttl;
+    absl::ParseDuration(arguments.ttl, &ttl);
+    (*message->mutable_user_properties())["FULMAR_TTL_MS"] = absl::StrCat(absl::ToInt64Milliseconds(ttl));
   }
   message->set_body(*std::move(body));
 
@@ -281,6 +287,7 @@ void AddMessageCommands(CLI::App& app, Invocation& invocation) {
   send->add_option("--tag", send_arguments->tag, "Its tag");
   send->add_option("--key", send_arguments->keys, "A key (may be repeated)")->expected(1)->take_all();
   send->add_option("--property", send_arguments->properties, "KEY=VALUE (may be repeated)")->expected(1)->take_all();
+  send->add_option("--ttl", send_arguments->ttl, "Not delivered any more after this time, such as 30s (the property FULMAR_TTL_MS)")->check(DurationText());
   send->add_option("--file", send_arguments->file, "The body is this file; - for standard input");
   send->callback([&invocation, send_arguments, body] {
     send_arguments->has_body = body->count() > 0;
