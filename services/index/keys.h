@@ -26,6 +26,7 @@
 //   'g' name                                                  stored: GroupDefinition
 //   'h' key id u32                                            stored: key of receipt handles
 //   'p' group 0 topic_id u32 | queue u32                      stored: QueueProgress (a broker shard's copy while the offset service is away)
+//   'm' ...                                                   message ids and keys, to look messages up; see index/key_index.h
 //   held messages (timers, half messages), a broker shard only; see broker/held_messages.h:
 //   'w' 'i' id u64                                            state of one held message
 //   'w' 't' | 'h' | 'p'  due i64 ms | id u64                  nothing; timers, half messages, parked half messages, in the order of their time
