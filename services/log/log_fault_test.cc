@@ -1,5 +1,6 @@
 // Disks that fail and disks that are full.
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,12 +22,55 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
+// A file system on which a new name cannot be made durable: SyncDir fails behind a rename to `*suffix`.
+class FailingFolders final : public common::Files {
+ public:
+  explicit FailingFolders(common::Files& files) : files_(files) {}
+  absl::Status SyncDir(const std::string& dir) override {
+    if (failures == 0 || !absl::EndsWith(renamed_to_, suffix)) return files_.SyncDir(dir);
+    --failures;
+    return error;
+  }
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    renamed_to_ = to;
+    return files_.Rename(from, to);
+  }
+  absl::StatusOr<std::unique_ptr<common::File>> Open(const std::string& path, common::OpenMode mode) override { return files_.Open(path, mode); }
+  absl::Status MakeDirs(const std::string& dir) override { return files_.MakeDirs(dir); }
+  absl::StatusOr<std::vector<std::string>> List(const std::string& dir) override { return files_.List(dir); }
+  absl::StatusOr<bool> Exists(const std::string& path) override { return files_.Exists(path); }
+  absl::Status Remove(const std::string& path) override { return files_.Remove(path); }
+  absl::StatusOr<uint64_t> FreeBytes(const std::string& dir) override { return files_.FreeBytes(dir); }
+  absl::StatusOr<std::unique_ptr<common::File>> Lock(const std::string& path) override { return files_.Lock(path); }
+
+  int failures = 0;  // to come
+  std::string suffix = ".seg";
+  absl::Status error = absl::ResourceExhaustedError("fsync: No space left on device");
+
+ private:
+  common::Files& files_;
+  std::string renamed_to_;
+};
+
 class LogFaultTest : public ::testing::Test {
  protected:
   LogFaultTest() { NewNode(); }
   void NewNode() {
     node_.reset();
-    node_ = std::make_unique<LogNode>(files_, scheduler_, random_, SmallLog());
+    node_ = std::make_unique<LogNode>(folders_, scheduler_, random_, SmallLog());
+  }
+  // Appends until the next record has to begin a new segment, which waits for its spare if need be.
+  int FillSegment() {
+    int appended = 0;
+    while (node_->Segments().back().end.value - node_->Segments().back().base.value < (9 << 10)) {
+      EXPECT_TRUE(node_->AppendAndWait(BodyOf(appended++, 1000)).ok());
+    }
+    scheduler_.RunUntilIdle();
+    return appended;
+  }
+  size_t FilesLike(std::string_view suffix) {
+    const std::vector<std::string> names = files_.List(SegmentsDir("/log")).value();
+    return static_cast<size_t>(std::count_if(names.begin(), names.end(), [&](const std::string& name) { return absl::EndsWith(name, suffix); }));
   }
   void Open() {
     ASSERT_TRUE(node_->OpenAndLead().ok());
@@ -38,6 +82,7 @@ class LogFaultTest : public ::testing::Test {
   sim::SeededRandom random_{sim::TestSeed()};
   sim::SimScheduler scheduler_{clock_, &random_};
   sim::SimFiles files_{sim::TestSeed()};
+  FailingFolders folders_{files_};
   std::unique_ptr<LogNode> node_;
 };
 
@@ -187,6 +232,92 @@ TEST_F(LogFaultTest, OnAFullDiskUsersAreRefusedInternalRecordsGoOnAndAllComesBac
   NewNode();
   Open();
   EXPECT_EQ(node_->machine.records.size(), static_cast<size_t>(sent + internal + 1));
+}
+
+// Goal: no space for the name of a new segment is a full disk like any other. Method: the folder's sync fails, once or some times,
+// after the rename; at the end each record is there once, in both lives.
+TEST_F(LogFaultTest, ASegmentWhoseNameFindsNoSpaceIsRolledToAgain) {
+  for (int failures = 1; failures <= 3; ++failures) {
+    SCOPED_TRACE(failures);
+    files_.KillProcess();
+    NewNode();
+    Open();
+    const size_t segments = node_->Segments().size();
+    FillSegment();
+    folders_.failures = failures;
+    const size_t before = node_->machine.records.size();
+
+    const std::shared_ptr<Outcome> rolled = node_->Append(BodyOf(1, 8000));
+    scheduler_.RunFor(absl::Seconds(5));
+
+    ASSERT_TRUE(rolled->result.has_value());
+    ASSERT_TRUE(rolled->result->ok()) << rolled->result->status();
+    EXPECT_EQ(folders_.failures, 0);
+    EXPECT_THAT(node_->machine.faults, IsEmpty());
+    EXPECT_FALSE(node_->Stats().space_exhausted);
+    EXPECT_EQ(node_->Segments().size(), segments + 1);
+    EXPECT_EQ(FilesLike(".seg"), segments + 1);
+    EXPECT_EQ(node_->machine.records.size(), before + 1);
+    node_->Crash();
+    failures % 2 == 0 ? files_.LosePower() : files_.KillProcess();
+    NewNode();
+    Open();
+    EXPECT_EQ(node_->machine.records.size(), before + 1);
+    EXPECT_TRUE(node_->AppendAndWait("goes on").ok());
+    node_->Crash();
+  }
+}
+
+TEST_F(LogFaultTest, ASegmentWhoseNameCannotBeMadeDurableIsFinal) {
+  Open();
+  const int appended = FillSegment();
+  folders_.failures = 1;
+  folders_.error = absl::DataLossError("fsync: Input/output error");
+
+  EXPECT_TRUE(absl::IsDataLoss(node_->AppendAndWait(BodyOf(1, 8000)).status()));
+  EXPECT_TRUE(absl::IsDataLoss(node_->AppendAndWait("refused").status()));
+
+  EXPECT_THAT(node_->machine.faults, SizeIs(1));
+  node_->Crash();
+  files_.LosePower();
+  NewNode();
+  Open();
+  EXPECT_EQ(node_->machine.records.size(), static_cast<size_t>(appended));
+}
+
+// What could not be made durable under its name must not stay behind: a full disk would be fuller with every attempt.
+TEST_F(LogFaultTest, ASpareWhoseNameFindsNoSpaceLeavesNothingBehind) {
+  Open();
+  FillSegment();
+  ASSERT_EQ(FilesLike(".free"), 1u);
+  folders_.suffix = ".free";
+  folders_.failures = 3;
+  ASSERT_TRUE(node_->AppendAndWait(BodyOf(1, 8000)).ok());  // takes the spare
+  scheduler_.RunFor(absl::Seconds(10));
+
+  EXPECT_EQ(folders_.failures, 0);
+  EXPECT_EQ(FilesLike(".free"), 1u);
+  EXPECT_EQ(FilesLike(".tmp"), 0u);
+  EXPECT_FALSE(node_->Stats().space_exhausted);
+}
+
+TEST_F(LogFaultTest, ASegmentThatIsRecycledWithoutSpaceForItsNewNameBecomesASpare) {
+  Open();
+  for (int i = 0; i < 100; ++i) ASSERT_TRUE(node_->AppendAndWait(BodyOf(i, 1000)).ok());
+  scheduler_.RunUntilIdle();
+  const size_t all = FilesLike(".seg") + FilesLike(".free");
+  folders_.suffix = ".free";
+  folders_.failures = 2;
+
+  node_->RemoveSegmentsBelow(node_->Segments()[1].base);
+  scheduler_.RunFor(absl::Seconds(10));
+
+  EXPECT_EQ(folders_.failures, 0);
+  EXPECT_EQ(FilesLike(".seg") + FilesLike(".free"), all) << "it was recycled";
+  const std::vector<std::string> names = files_.List(SegmentsDir("/log")).value();
+  uint64_t there = 0;
+  for (const std::string& name : names) there += files_.Contents(absl::StrCat(SegmentsDir("/log"), "/", name)).size();
+  EXPECT_EQ(node_->Stats().disk_bytes, there) << "no file is forgotten";
 }
 
 TEST_F(LogFaultTest, RetentionGivesSpaceBackAtOnce) {

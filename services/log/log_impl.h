@@ -104,7 +104,7 @@ class LogImpl final : public ReplicatedLog {
   void SetSpaceExhausted(bool exhausted);
   void RetrySpaceLater();
   void RemoveNextDoomed();
-  void OnRemoved(std::optional<SpareFile> spare, absl::Status status);
+  void OnRemoved(absl::Status status);
   size_t WantedSpares() const { return static_cast<size_t>(std::max(1, options_.spare_segments)); }
 
   // --- Failing and stopping.
@@ -189,6 +189,7 @@ class LogImpl final : public ReplicatedLog {
   bool space_exhausted_ = false;
   common::Executor::TimerId space_timer_ = 0;
   std::deque<RecoveredSegment> doomed_;
+  std::optional<SpareFile> recycled_as_;  // what the first of them is being turned into
   bool removing_ = false;
 
   // Life.

@@ -67,27 +67,28 @@ bool LogImpl::IsRecyclable(uint64_t file_bytes) const {
 void LogImpl::RemoveNextDoomed() {
   if (doomed_.empty() || stopping_ || !fault_.ok() || std::exchange(removing_, true)) return;
   const RecoveredSegment& segment = doomed_.front();
-  std::optional<SpareFile> spare;
-  // One more than wanted: the next roll then finds a file without anybody having to fill one.
-  if (IsRecyclable(segment.header.file_bytes) && spares_.size() <= WantedSpares())
-    spare = SpareFile{next_spare_number_++, segment.header.file_bytes};
+  // One more than wanted: the next roll then finds a file without anybody having to fill one. An attempt that failed may have got as
+  // far as the new name, so it is repeated with the same.
+  if (!recycled_as_.has_value() && IsRecyclable(segment.header.file_bytes) && spares_.size() <= WantedSpares())
+    recycled_as_ = SpareFile{next_spare_number_++, segment.header.file_bytes};
   RunOn(
       env_.reader,
-      [&files = env_.files, cold = cold_, dir = options_.dir, base = segment.header.base, spare] {
+      [&files = env_.files, cold = cold_, dir = options_.dir, base = segment.header.base, spare = recycled_as_] {
         cold->Forget(base);
         return spare.has_value() ? RecycleSegment(files, dir, base, spare->number) : RemoveSegment(files, dir, base);
       },
-      [this, spare](absl::Status status) { OnRemoved(spare, std::move(status)); });
+      [this](absl::Status status) { OnRemoved(std::move(status)); });
 }
 
-void LogImpl::OnRemoved(std::optional<SpareFile> spare, absl::Status status) {
+void LogImpl::OnRemoved(absl::Status status) {
   removing_ = false;
-  // Not found: an earlier attempt got as far as the name, and only failed to make that durable.
+  // Not found: somebody else removed it.
   if (!status.ok() && !absl::IsNotFound(status)) {
     RetrySpaceLater();
     return MaybeFinishStop();
   }
   doomed_.pop_front();
+  const std::optional<SpareFile> spare = std::exchange(recycled_as_, std::nullopt);
   if (spare.has_value() && status.ok()) spares_.push_back(*spare);
   RemoveNextDoomed();
   MaintainSpares();

@@ -100,7 +100,11 @@ absl::Status SegmentWriter::Roll(WriteJob::Roll& roll) {
   roll.header.chain = chain_;
   FULMAR_ASSIGN_OR_RETURN(std::unique_ptr<common::File> file,
                           files_.Open(roll.spare_path, common::OpenMode::kReadWrite));
-  FULMAR_RETURN_IF_ERROR(TurnIntoSegment(files_, *file, roll.spare_path, dir_, roll.header));
+  const absl::Status turned = TurnIntoSegment(files_, *file, roll.spare_path, dir_, roll.header);
+  // Without space for its name (the sync of the folder says so), the file takes its old name again, so that the next attempt does all
+  // of it anew: what a failed sync left of the rename, nobody knows. When that fails, too, the next attempt finds no spare: final.
+  if (absl::IsResourceExhausted(turned)) (void)files_.Rename(SegmentPath(dir_, roll.header.base), roll.spare_path);
+  FULMAR_RETURN_IF_ERROR(turned);
   file_ = std::move(file);
   base_ = roll.header.base;
   return absl::OkStatus();

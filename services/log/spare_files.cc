@@ -58,16 +58,26 @@ absl::Status SpareMaker::WritePiece() {
 void SpareMaker::Finish(absl::Status status) {
   const bool created = file_ != nullptr;
   file_.reset();
-  if (status.ok()) status = files_.Rename(UnfinishedSparePath(dir_, spare_.number), SparePath(dir_, spare_.number));
-  if (status.ok()) status = files_.SyncDir(SegmentsDir(dir_));
+  std::string path = UnfinishedSparePath(dir_, spare_.number);
+  if (status.ok()) status = files_.Rename(path, SparePath(dir_, spare_.number));
+  if (status.ok()) {
+    path = SparePath(dir_, spare_.number);
+    status = files_.SyncDir(SegmentsDir(dir_));
+  }
   // What is left of a failure goes away now, or at the next Open().
-  if (!status.ok() && created) (void)files_.Remove(UnfinishedSparePath(dir_, spare_.number));
+  if (!status.ok() && created) (void)files_.Remove(path);
   if (status.ok()) return std::exchange(done_, nullptr)(spare_);
   std::exchange(done_, nullptr)(std::move(status));
 }
 
 absl::Status RecycleSegment(common::Files& files, const std::string& dir, LogPosition base, uint64_t spare_number) {
-  FULMAR_RETURN_IF_ERROR(files.Rename(SegmentPath(dir, base), SparePath(dir, spare_number)));
+  const absl::Status renamed = files.Rename(SegmentPath(dir, base), SparePath(dir, spare_number));
+  if (absl::IsNotFound(renamed)) {  // an earlier attempt got as far as the name, and only failed to make that durable
+    FULMAR_ASSIGN_OR_RETURN(const bool there, files.Exists(SparePath(dir, spare_number)));
+    if (!there) return renamed;
+  } else if (!renamed.ok()) {
+    return renamed;
+  }
   return files.SyncDir(SegmentsDir(dir));
 }
 

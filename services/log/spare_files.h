@@ -51,7 +51,7 @@ class SpareMaker : public std::enable_shared_from_this<SpareMaker> {
   Done done_;
 };
 
-// Turns a removed segment into a spare. Durable when it returns OK. Blocking.
+// Turns a removed segment into a spare. Durable when it returns OK; after an error it may be repeated with the same number. Blocking.
 absl::Status RecycleSegment(common::Files& files, const std::string& dir, LogPosition base, uint64_t spare_number);
 // Removes a segment's file durably. A file that is gone already is fine. Blocking.
 absl::Status RemoveSegment(common::Files& files, const std::string& dir, LogPosition base);
