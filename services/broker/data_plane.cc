@@ -32,7 +32,8 @@ absl::Status CheckClient(const v2edge::CallInfo& call) {
   return call.client_id.empty() ? errors::ClientIdRequired("the header x-mq-client-id is missing") : absl::OkStatus();
 }
 
-absl::StatusOr<ReceiveCommand> ToReceiveCommand(const wire::ReceiveRequest& request, const v2edge::CallInfo& call, const DataPlaneOptions& options) {
+absl::StatusOr<ReceiveCommand> ToReceiveCommand(const wire::ReceiveRequest& request, const v2edge::CallInfo& call, const DataPlaneOptions& options,
+                                                FilterCache& filters) {
   FULMAR_RETURN_IF_ERROR(CheckClient(call));
   ReceiveCommand command;
   command.client = ToClient(call);
@@ -40,7 +41,7 @@ absl::StatusOr<ReceiveCommand> ToReceiveCommand(const wire::ReceiveRequest& requ
   command.group = WholeName(request.group, call);
   FULMAR_RETURN_IF_ERROR(index::CheckTopicName(command.topic));
   FULMAR_RETURN_IF_ERROR(index::CheckGroupName(command.group));
-  FULMAR_ASSIGN_OR_RETURN(command.filter, Filter::Parse(request.filter_type == kSqlFilter ? FilterKind::kSql : FilterKind::kTag, request.filter));
+  FULMAR_ASSIGN_OR_RETURN(command.filter, filters.Get(request.filter_type == kSqlFilter ? FilterKind::kSql : FilterKind::kTag, request.filter));
   command.max_messages = std::max(1, request.batch_size);
   command.auto_renew = request.auto_renew;
   command.invisible_duration = ToDuration(request.invisible_duration.value_or(wire::TimeView{}));
@@ -165,7 +166,7 @@ DataPlane::ReceiveCall DataPlane::Receive(const v2edge::CallInfo& call, std::str
 
   const ReceiveCall id = ++last_receive_;
   OpenReceive& entry = *(receives_[id] = std::move(open));
-  absl::StatusOr<ReceiveCommand> command = ToReceiveCommand(receive, call, options_);
+  absl::StatusOr<ReceiveCommand> command = ToReceiveCommand(receive, call, options_, filters_);
   if (!command.ok()) {
     OnReceived(id, command.status());
     return receives_.contains(id) ? id : 0;

@@ -12,6 +12,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "services/broker/filter_cache.h"
 #include "services/broker/message_convert.h"
 #include "services/broker/shard.h"
 #include "services/common/clock.h"
@@ -74,6 +75,9 @@ class DataPlane {
 
   size_t open_receives() const { return receives_.size(); }
 
+  // The one place where this server's filters are compiled. Any thread.
+  FilterCache& filters() { return filters_; }
+
  private:
   struct OpenReceive;
   void OnReceived(ReceiveCall call, absl::StatusOr<std::vector<Delivered>> messages);
@@ -91,6 +95,7 @@ class DataPlane {
   v2edge::RpcMetrics::Rpc& ack_rpc_;
   v2edge::RpcMetrics::Rpc& receive_rpc_;
   BodyDigester digester_;
+  FilterCache filters_;
   wire::SendRequest send_request_;  // keeps its capacity
   absl::btree_map<ReceiveCall, std::unique_ptr<OpenReceive>> receives_;  // until the shard has answered and that was passed on
   ReceiveCall last_receive_ = 0;

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "services/broker/filter.h"
+#include "services/broker/filter_cache.h"
 #include "services/broker/message_convert.h"
 #include "services/broker/pull_reply_handler.h"
 #include "services/broker/route_convert.h"
@@ -38,8 +38,8 @@ absl::Status CheckNames(const CallInfo& call, const std::string& topic, const st
   return group.empty() && !group_needed ? absl::OkStatus() : index::CheckGroupName(group);
 }
 
-absl::StatusOr<Filter> ToFilter(int32_t type, std::string_view expression) {
-  return Filter::Parse(type == pb::SQL ? FilterKind::kSql : FilterKind::kTag, expression);
+absl::StatusOr<Filter> ToFilter(FilterCache& filters, int32_t type, std::string_view expression) {
+  return filters.Get(type == pb::SQL ? FilterKind::kSql : FilterKind::kTag, expression);
 }
 
 absl::Status CheckInvisible(absl::Duration duration, absl::Duration max) {
@@ -56,14 +56,14 @@ OffsetPolicy ToPolicy(pb::QueryOffsetPolicy policy) {
   }
 }
 
-absl::StatusOr<PullCommand> ToPullCommand(const pb::PullMessageRequest& request, const CallInfo& call, absl::Duration max_wait) {
+absl::StatusOr<PullCommand> ToPullCommand(const pb::PullMessageRequest& request, const CallInfo& call, absl::Duration max_wait, FilterCache& filters) {
   PullCommand command;
   command.client = ToClient(call);
   command.topic = WholeName(request.message_queue().topic(), call);
   command.group = WholeName(request.group(), call);
   FULMAR_RETURN_IF_ERROR(CheckNames(call, command.topic, command.group, false));
   if (request.offset() < 0) return errors::IllegalOffset(absl::StrCat("the offset ", request.offset(), " is negative"));
-  FULMAR_ASSIGN_OR_RETURN(command.filter, ToFilter(request.filter_expression().type(), request.filter_expression().expression()));
+  FULMAR_ASSIGN_OR_RETURN(command.filter, ToFilter(filters, request.filter_expression().type(), request.filter_expression().expression()));
   command.queue = request.message_queue().id();
   command.offset = request.offset();
   command.max_messages = std::max(1, request.batch_size());
@@ -220,7 +220,7 @@ grpc::ServerWriteReactor<pb::PullMessageResponse>* MessagingHandler::PullMessage
   const std::shared_ptr<PullReply> reply = PullReply::Make();
   v2edge::RpcMetrics::Rpc& rpc = metrics_.Of("PullMessage");
   const CallInfo call = CallInfoOf(*context);
-  absl::StatusOr<PullCommand> command = ToPullCommand(*request, call, options_.data_plane.max_wait);
+  absl::StatusOr<PullCommand> command = ToPullCommand(*request, call, options_.data_plane.max_wait, data_plane_.filters());
   if (!command.ok()) {
     rpc.Record(V2CodeOf(command.status()), absl::ZeroDuration());
     reply->Reply({StatusPart(command.status())});
@@ -292,7 +292,7 @@ grpc::ServerUnaryReactor* MessagingHandler::SyncLiteSubscription(grpc::CallbackS
   return reply.End(errors::NotImplemented("lite topics are not implemented yet")), reply.reactor();
 }
 
-absl::Status MessagingHandler::CheckFilter(int32_t type, std::string_view expression) { return ToFilter(type, expression).status(); }
+absl::Status MessagingHandler::CheckFilter(int32_t type, std::string_view expression) { return ToFilter(data_plane_.filters(), type, expression).status(); }
 
 void MessagingHandler::ResolveGroup(std::string group, absl::AnyInvocable<void(absl::StatusOr<index::GroupDefinition>) &&> done) {
   shard_.ResolveGroup(std::move(group), [this, done = std::move(done)](absl::StatusOr<index::GroupDefinition> definition) mutable {

@@ -190,6 +190,9 @@ def _(context):
     same((twice["messageId"], once["attempt"], twice["attempt"]), (once["messageId"], 1, 2), "redelivered")
     server.ctl("receive", "t", status=USAGE)
     server.ctl("receive", "t", "--group", "g", "--tag", "a|b", status=USAGE)
+    sql = server.json("receive", "t", "--group", "sql", "--sql", "TAGS IN ('a', 'c') AND missing IS NULL", "--max", 9, "--wait", "1s", "--ack")
+    same(sorted(message["body"] for message in sql), sorted(message["body"] for message in got), "--sql")
+    server.ctl("receive", "t", "--group", "g", "--sql", "a >", status=USAGE)
     server.ctl("receive", "t", "--group", "a b", status=USAGE)
 
 

@@ -31,6 +31,7 @@ std::vector<Rule> Rules() {
   const auto group = [](const std::string& name) { return [name](v2::ReceiveMessageRequest& r) { *r.mutable_group() = Name(name); }; };
   const auto topic = [](const std::string& name) { return [name](v2::ReceiveMessageRequest& r) { *r.mutable_message_queue()->mutable_topic() = Name(name); }; };
   const auto tags = [](const std::string& text) { return [text](v2::ReceiveMessageRequest& r) { *r.mutable_filter_expression() = Filter(v2::TAG, text); }; };
+  const auto sql = [](const std::string& text) { return [text](v2::ReceiveMessageRequest& r) { *r.mutable_filter_expression() = Filter(v2::SQL, text); }; };
   const auto invisible = [](int64_t seconds, int32_t nanos = 0) {
     return [seconds, nanos](v2::ReceiveMessageRequest& r) {
       r.mutable_invisible_duration()->set_seconds(seconds);
@@ -55,7 +56,11 @@ std::vector<Rule> Rules() {
       {"tags with a control character", tags("a\x01"), v2::ILLEGAL_FILTER_EXPRESSION, ""},
       {"tags of separators only", tags("||"), v2::ILLEGAL_FILTER_EXPRESSION, ""},
       {"tags of a megabyte", tags(std::string(1 << 20, 'a')), v2::ILLEGAL_FILTER_EXPRESSION, ""},
-      {"SQL until it is built", [](v2::ReceiveMessageRequest& r) { *r.mutable_filter_expression() = Filter(v2::SQL, "a = 1"); }, v2::NOT_IMPLEMENTED, ""},
+      {"SQL", sql("a = 1"), v2::MESSAGE_NOT_FOUND, ""},
+      {"SQL that ends too soon", sql("a = 1 AND"), v2::ILLEGAL_FILTER_EXPRESSION, "column 10: expected a value, a property or \"(\", found the end"},
+      {"SQL that orders strings", sql("a > 'x'"), v2::ILLEGAL_FILTER_EXPRESSION, "column 5: expected a number"},
+      {"SQL empty", sql(""), v2::ILLEGAL_FILTER_EXPRESSION, "column 1"},
+      {"SQL of a megabyte", sql(std::string(1 << 20, 'a')), v2::ILLEGAL_FILTER_EXPRESSION, "16384"},
       {"invisible time below the minimum", invisible(0, 400'000'000), v2::ILLEGAL_INVISIBLE_TIME, "too small"},
       {"invisible time zero", invisible(0), v2::ILLEGAL_INVISIBLE_TIME, "too small"},
       {"invisible time negative", invisible(-5), v2::ILLEGAL_INVISIBLE_TIME, "too small"},

@@ -154,6 +154,9 @@ TEST_F(SettingsTest, WrongOnesAreToldTwiceAsAStatusAndAsTheStreamsEnd) {
   *bad_topic.mutable_publishing()->add_topics() = Name("a b");
   v2::Settings bad_filter = Consumer(v2::PUSH_CONSUMER);
   bad_filter.mutable_subscription()->mutable_subscriptions(0)->mutable_expression()->set_expression("a|b");
+  v2::Settings bad_sql = Consumer(v2::PUSH_CONSUMER);
+  bad_sql.mutable_subscription()->mutable_subscriptions(0)->mutable_expression()->set_type(v2::SQL);
+  bad_sql.mutable_subscription()->mutable_subscriptions(0)->mutable_expression()->set_expression("a BETWEEN 1");
   v2::Settings lite = Consumer(v2::LITE_PUSH_CONSUMER);
   v2::Settings many = Producer();
   for (int i = 0; i < 33; ++i) (*many.mutable_client_properties())[absl::StrCat("k", i)] = "v";
@@ -166,6 +169,7 @@ TEST_F(SettingsTest, WrongOnesAreToldTwiceAsAStatusAndAsTheStreamsEnd) {
   ExpectRefused(bad_group, v2::ILLEGAL_CONSUMER_GROUP);
   ExpectRefused(bad_topic, v2::ILLEGAL_TOPIC);
   ExpectRefused(bad_filter, v2::ILLEGAL_FILTER_EXPRESSION);
+  ExpectRefused(bad_sql, v2::ILLEGAL_FILTER_EXPRESSION);
   ExpectRefused(lite, v2::UNRECOGNIZED_CLIENT_TYPE);
   ExpectRefused(many, v2::INVALID_CLIENT_PROPERTIES);
   ExpectRefused(reserved, v2::INVALID_CLIENT_PROPERTIES);

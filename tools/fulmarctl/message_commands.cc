@@ -148,7 +148,7 @@ absl::Status Send(Session& session, const SendArguments& arguments, bool json) {
 }
 
 struct ReceiveArguments {
-  std::string topic, group, tag = "*", wait = "5s", invisible = "30s";
+  std::string topic, group, tag = "*", sql, wait = "5s", invisible = "30s";
   int max = 1;
   bool ack = false, follow = false;
 };
@@ -227,8 +227,8 @@ absl::StatusOr<std::vector<v2::Message>> Poll(Session& session, const ReceiveArg
   v2::ReceiveMessageRequest request;
   *request.mutable_group() = session.Name(arguments.group);
   *request.mutable_message_queue() = queue;
-  request.mutable_filter_expression()->set_type(v2::TAG);
-  request.mutable_filter_expression()->set_expression(arguments.tag);
+  request.mutable_filter_expression()->set_type(arguments.sql.empty() ? v2::TAG : v2::SQL);
+  request.mutable_filter_expression()->set_expression(arguments.sql.empty() ? arguments.tag : arguments.sql);
   request.set_batch_size(want);
   absl::Duration invisible;
   absl::ParseDuration(arguments.invisible, &invisible);
@@ -299,7 +299,8 @@ void AddMessageCommands(CLI::App& app, Invocation& invocation) {
   receive->add_option("TOPIC", receive_arguments->topic, "The topic's name")->required();
   receive->add_option("--group", receive_arguments->group, "The consumer group")->required();
   receive->add_option("--max", receive_arguments->max, "At most this many messages")->check(CLI::Range(1, 1000000))->capture_default_str();
-  receive->add_option("--tag", receive_arguments->tag, "Only these tags: \"a || b\", * for all")->capture_default_str();
+  CLI::Option* tag = receive->add_option("--tag", receive_arguments->tag, "Only these tags: \"a || b\", * for all")->capture_default_str();
+  receive->add_option("--sql", receive_arguments->sql, "Only what this holds for: \"amount > 100 AND TAGS IN ('a', 'b')\" (docs/sql-filters.md)")->excludes(tag);
   receive->add_option("--wait", receive_arguments->wait, "How long to wait for a message")->check(DurationText())->capture_default_str();
   receive->add_option("--invisible", receive_arguments->invisible, "Without --ack: when others may receive it again")
       ->check(DurationText())
