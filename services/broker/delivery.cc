@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "services/broker/message_ttl.h"
+#include "services/broker/priority_order.h"
 #include "services/common/errors.h"
 #include "services/common/log.h"
 #include "services/common/status.h"
@@ -221,6 +222,7 @@ void Delivery::Serve(Subscription& subscription) {
 }
 
 Delivery::Pass Delivery::Fill(Subscription& subscription, WaitingReceive& receive, int32_t& budget) {
+  if (subscription.topic->definition.type == index::TopicType::kPriority) return FillByPriority(subscription, receive, budget);
   const size_t wanted = static_cast<size_t>(receive.command.max_messages);
   const size_t queues = subscription.queues.size();
   if (queues == 0) return Pass::kNothing;
@@ -244,6 +246,22 @@ Delivery::Pass Delivery::Fill(Subscription& subscription, WaitingReceive& receiv
     if (budget <= 0) break;
   }
   ++subscription.rotation;
+  if (!receive.taken.empty()) return Pass::kTook;
+  return budget <= 0 ? Pass::kOutOfBudget : Pass::kNothing;
+}
+
+Delivery::Pass Delivery::FillByPriority(Subscription& subscription, WaitingReceive& receive, int32_t& budget) {
+  int64_t room = context_.options.max_in_flight_per_group - consumers_.FlightsOf(subscription.group_name());
+  uint64_t bytes = 0;
+  PriorityOrder order(context_, consumers_, subscription);
+  while (receive.taken.size() < static_cast<size_t>(receive.command.max_messages) && bytes < context_.options.max_batch_bytes && budget > 0) {
+    const std::optional<PriorityOrder::Next> next = order.First(/*only_retries=*/room <= 0);
+    if (!next) break;
+    --budget;
+    const Taken taken = Take(*next->queue, next->offset, receive, bytes);
+    if (taken == Taken::kHeld && next->fresh) --room;
+    order.Took(*next->queue, /*usable=*/taken != Taken::kUnreadable);
+  }
   if (!receive.taken.empty()) return Pass::kTook;
   return budget <= 0 ? Pass::kOutOfBudget : Pass::kNothing;
 }

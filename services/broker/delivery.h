@@ -52,6 +52,7 @@ class Delivery {
   enum class Pass { kTook, kNothing, kOutOfBudget };
   void Serve(Subscription& subscription);
   Pass Fill(Subscription& subscription, WaitingReceive& receive, int32_t& budget);
+  Pass FillByPriority(Subscription& subscription, WaitingReceive& receive, int32_t& budget);
   enum class Taken { kHeld, kDone, kUnreadable };
   Taken Take(SubscribedQueue& queue, int64_t offset, WaitingReceive& receive, uint64_t& bytes);
   void Skip(SubscribedQueue& queue, int64_t offset);

@@ -65,6 +65,7 @@ absl::Status CheckMessage(const wire::MessageFields& message, const MessageLimit
   FULMAR_RETURN_IF_ERROR(CheckProperties(message, limits));
   FULMAR_RETURN_IF_ERROR(CheckMessageId(message.message_id, limits.max_message_id_bytes));
   FULMAR_RETURN_IF_ERROR(CheckTimes(message, limits, now));
+  if (message.priority.value_or(0) < 0) return errors::BadRequest(absl::StrCat("the priority ", *message.priority, " is negative"));
   return CheckMessageGroup(message.message_group.value_or(""), limits.max_message_group_bytes);
 }
 
@@ -128,7 +129,8 @@ absl::StatusOr<NewMessage> ToNewMessage(const wire::MessageFields& message, uint
   view.system = scratch.system;
   view.user = scratch.user;
   view.body = message.body;
-  return NewMessage{.record = EncodeMessageRecord(view), .message_id = std::string(message.message_id), .tag_hash = view.tag_hash};
+  return NewMessage{.record = EncodeMessageRecord(view), .message_id = std::string(message.message_id), .tag_hash = view.tag_hash,
+                    .priority = message.priority.value_or(0)};
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "services/broker/priority_order.h"
 #include "services/common/errors.h"
 #include "services/common/log.h"
 
@@ -12,6 +13,9 @@ namespace fulmar::broker {
 namespace {
 
 constexpr uint8_t kNormalMessage = 1;  // MessageType NORMAL of the protocol
+constexpr uint8_t kPriorityMessage = 6;
+
+Queue& QueueInTurn(Topic& topic) { return *topic.queues[topic.next_queue++ % topic.queues.size()]; }
 
 absl::Status ClientError(const absl::Status& status) {
   if (absl::IsResourceExhausted(status)) return errors::TooManyRequests(status.message());
@@ -51,7 +55,7 @@ void Sender::Send(SendCommand command, Done<std::vector<SendOutcome>> done) {
   clients_.Touch(command.client, context_.NowMs());
   if (command.messages.empty()) return std::move(done)(errors::MessageCorrupted("no message to send"));
   // Never stored as something they are not.
-  if (command.type != kNormalMessage) {
+  if (command.type != kNormalMessage && command.type != kPriorityMessage) {
     return std::move(done)(errors::NotImplemented(absl::StrCat("messages of type ", static_cast<int>(command.type), " cannot be sent yet")));
   }
   if (Topic* topic = context_.state.FindTopic(command.topic); topic != nullptr && !topic->deleting) {
@@ -65,7 +69,12 @@ void Sender::Send(SendCommand command, Done<std::vector<SendOutcome>> done) {
 }
 
 void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutcome>> done) {
-  if (topic.definition.type != index::TopicType::kNormal && topic.definition.type != index::TopicType::kMixed) {
+  const bool priority = command.type == kPriorityMessage;
+  if (priority != (topic.definition.type == index::TopicType::kPriority)) {
+    return std::move(done)(errors::MessagePropertyConflict(absl::StrCat("topic '", command.topic, "' ", priority ? "does not take" : "takes only",
+                                                                        " messages with a priority")));
+  }
+  if (!priority && topic.definition.type != index::TopicType::kNormal && topic.definition.type != index::TopicType::kMixed) {
     return std::move(done)(
         errors::MessagePropertyConflict(absl::StrCat("topic '", command.topic, "' does not take normal messages")));
   }
@@ -80,7 +89,9 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
     batch->bytes += message.record.size();
   }
   for (size_t i = 0; i < command.messages.size(); ++i) {
-    Append(context_, topic, std::move(command.messages[i].record), topic.definition.durability,
+    Queue& queue = priority ? *topic.queues[static_cast<size_t>(PriorityLevel(command.messages[i].priority, topic.queues.size()))]
+                            : QueueInTurn(topic);
+    Append(context_, topic, queue, std::move(command.messages[i].record), topic.definition.durability,
            [this, batch, i](const absl::StatusOr<Placed>& placed) {
              SendOutcome& outcome = batch->outcomes[i];
              if (placed.ok()) {
@@ -96,11 +107,15 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
 
 void Sender::Append(ShardContext& context, Topic& topic, std::string record, log::Durability durability,
                     absl::AnyInvocable<void(absl::StatusOr<Placed>) &&> done) {
+  Append(context, topic, QueueInTurn(topic), std::move(record), durability, std::move(done));
+}
+
+void Sender::Append(ShardContext& context, Topic& topic, Queue& queue, std::string record, log::Durability durability,
+                    absl::AnyInvocable<void(absl::StatusOr<Placed>) &&> done) {
   // Asked first, so that what is refused at once takes no offset.
   if (absl::Status status = context.log->CanAppend(record.size(), log::AppendClass::kUser); !status.ok()) {
     return std::move(done)(ClientError(status));
   }
-  Queue& queue = *topic.queues[topic.next_queue++ % topic.queues.size()];
   const Placed placed{queue.id.queue, queue.projected++};
   context.last_store_ms = std::max(context.last_store_ms, absl::ToUnixMillis(context.env.clock.Now()));
   PlaceMessage(record, queue.id.topic_id, placed.queue, placed.offset, context.last_store_ms);

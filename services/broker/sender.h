@@ -11,7 +11,7 @@
 
 namespace fulmar::broker {
 
-// Sends: gives each message its queue (in turn, whatever the client asked) and offset, and appends it. Leader only.
+// Sends: gives each message its queue (in turn, or by its priority, whatever the client asked) and offset, and appends it. Leader only.
 class Sender {
  public:
   Sender(ShardContext& context, AutoCreate& definitions, ClientTable& clients)
@@ -26,6 +26,9 @@ class Sender {
   };
   // Errors in `done` only: TooManyRequests, HaNotAvailable, InternalServerError (the log is poisoned).
   static void Append(ShardContext& context, Topic& topic, std::string record, log::Durability durability,
+                     absl::AnyInvocable<void(absl::StatusOr<Placed>) &&> done);
+  // At the end of this one.
+  static void Append(ShardContext& context, Topic& topic, Queue& queue, std::string record, log::Durability durability,
                      absl::AnyInvocable<void(absl::StatusOr<Placed>) &&> done);
 
  private:

@@ -42,11 +42,12 @@ struct NewMessage {
   std::string record;      // EncodeMessageRecord(), not placed yet
   std::string message_id;
   uint32_t tag_hash = 0;
+  int32_t priority = 0;    // PRIORITY only
 };
 struct SendCommand {
   ClientRef client;
   std::string topic;
-  uint8_t type = 1;  // v2 MessageType number; anything but NORMAL is refused with NotImplemented until it is built
+  uint8_t type = 1;  // v2 MessageType number; anything but NORMAL and PRIORITY is refused with NotImplemented until it is built
   std::vector<NewMessage> messages;
 };
 struct SendOutcome {

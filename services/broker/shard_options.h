@@ -31,6 +31,7 @@ struct ShardOptions {
   absl::Duration error_delay = absl::ZeroDuration();
   int64_t max_parked_receives = 20000;
   int64_t max_in_flight_per_group = 100000;              // out, waiting for a retry or being read; then only retries are delivered
+  absl::Duration priority_age_step = absl::Minutes(1);   // waiting for so long is worth one level of a priority topic; 0: never
   int32_t scan_budget = 2000;                            // index entries looked at before other tasks get their turn
 
   // Liveness and automatic renewal.

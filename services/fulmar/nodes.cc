@@ -62,6 +62,7 @@ broker::ShardOptions ShardOptionsOf(const ProcessOptions& options) {
   out.min_retry_delay = in.receive_min_retry_delay;
   out.max_parked_receives = in.receive_max_parked;
   out.max_in_flight_per_group = in.receive_max_in_flight_per_group;
+  out.priority_age_step = in.receive_priority_age_step;
   out.client_silence = in.client_silence;
   out.slow_client_silence = in.client_slow_silence;
   out.progress_flush_interval = in.progress_flush_interval;

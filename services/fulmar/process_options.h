@@ -77,6 +77,8 @@ FULMAR_OPTIONS(RegistryOptions, "registry", "", REGISTRY_OPTIONS);
   OPTION(int64_t, receive_max_parked, 20000, Between(1, 1000000), kRestart, "Receives that may wait for messages at once.")         \
   OPTION(int64_t, receive_max_in_flight_per_group, 100000, Between(1, 10000000), kRestart,                                          \
          "Messages of one group that may be out unacknowledged; then it gets only retries until some are acknowledged.")            \
+  OPTION(absl::Duration, receive_priority_age_step, absl::Minutes(1), Between(absl::ZeroDuration(), absl::Hours(24 * 30)), kRestart, \
+         "In a topic of type priority, waiting for so long counts as one level more; 0: strict order, low ones may starve.")        \
   OPTION(absl::Duration, client_silence, absl::Seconds(25), Between(absl::Seconds(1), absl::Hours(1)), kRestart,                    \
          "A client without open streams is gone after this long without a call.")                                                   \
   OPTION(absl::Duration, client_slow_silence, absl::Seconds(90), Between(absl::Seconds(1), absl::Hours(1)), kRestart,               \

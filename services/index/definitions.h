@@ -83,6 +83,7 @@ std::string DeadLetterTopicOf(std::string_view group);
 
 // Bounds of what a definition may say, checked by the definition store before anything is written.
 inline constexpr int32_t kMaxQueues = 4096;          // per topic and shard
+inline constexpr int32_t kPriorityLevels = 10;       // queues of a priority topic, unless its maker wants another number: 0 .. 9
 inline constexpr int32_t kMaxAttempts = 10000;
 inline constexpr size_t kMaxRetryDelays = 64;
 inline constexpr absl::Duration kMaxRetryDelay = absl::Hours(24);

@@ -144,6 +144,8 @@ absl::StatusOr<index::TopicDefinition> TopicFrom(const admin::v1::Topic& proto, 
                                                      " is not one of normal, fifo, delay, transaction, priority, mixed"));
     }
     base.type = static_cast<index::TopicType>(proto.type());
+    // A new one gets a level for each of the usual priorities.
+    if (base.topic_id == 0 && base.type == index::TopicType::kPriority) base.queues = index::kPriorityLevels;
   }
   if (proto.queues() != 0) {
     if (proto.queues() < 1 || proto.queues() > kMaxQueues) {

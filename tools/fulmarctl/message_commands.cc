@@ -4,6 +4,7 @@
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <random>
 
 #include "absl/strings/escaping.h"
@@ -81,6 +82,7 @@ struct SendArguments {
   std::string topic, tag, file, body;
   std::vector<std::string> keys, properties;
   std::string ttl;
+  std::optional<int> priority;
   bool has_body = false;
 };
 
@@ -119,6 +121,10 @@ absl::Status Send(Session& session, const SendArguments& arguments, bool json) {
       return absl::InvalidArgumentError(absl::StrCat("property '", property, "': expected KEY=VALUE"));
     }
     (*message->mutable_user_properties())[property.substr(0, equals)] = property.substr(equals + 1);
+  }
+  if (arguments.priority) {
+    system->set_message_type(v2::PRIORITY);
+    system->set_priority(*arguments.priority);
   }
   if (!arguments.ttl.empty()) {
     absl::Duration ttl;
@@ -287,6 +293,8 @@ void AddMessageCommands(CLI::App& app, Invocation& invocation) {
   send->add_option("--tag", send_arguments->tag, "Its tag");
   send->add_option("--key", send_arguments->keys, "A key (may be repeated)")->expected(1)->take_all();
   send->add_option("--property", send_arguments->properties, "KEY=VALUE (may be repeated)")->expected(1)->take_all();
+  send->add_option("--priority", send_arguments->priority, "Its priority, in a topic of type priority: the higher number goes first")
+      ->check(CLI::NonNegativeNumber);
   send->add_option("--ttl", send_arguments->ttl, "Not delivered any more after this time, such as 30s (the property FULMAR_TTL_MS)")->check(DurationText());
   send->add_option("--file", send_arguments->file, "The body is this file; - for standard input");
   send->callback([&invocation, send_arguments, body] {
