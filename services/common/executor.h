@@ -26,8 +26,25 @@ class Executor {
   // On this executor only. A timer that was cancelled there never runs; unknown ids are ignored.
   virtual void Cancel(TimerId timer) = 0;
 
-  // True on the thread that runs this executor's tasks.
+  // True on the thread that runs this executor's tasks, while it does.
   virtual bool IsCurrent() const = 0;
+};
+
+// Which executor's task runs on this thread. One answer for all executors that have a thread to run on: while a thread runs
+// another executor's tasks for it (ThreadExecutor::Help), it is that executor's and not its own.
+// For the implementations of executors; everybody else asks IsCurrent().
+class CurrentExecutor {
+ public:
+  explicit CurrentExecutor(const Executor* executor) : outer_(current_) { current_ = executor; }
+  ~CurrentExecutor() { current_ = outer_; }
+  CurrentExecutor(const CurrentExecutor&) = delete;
+  CurrentExecutor& operator=(const CurrentExecutor&) = delete;
+
+  static const Executor* Get() { return current_; }
+
+ private:
+  static inline constinit thread_local const Executor* current_ = nullptr;
+  const Executor* const outer_;
 };
 
 }  // namespace fulmar::common

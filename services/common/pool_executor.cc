@@ -8,12 +8,6 @@
 #include "services/common/status.h"
 
 namespace fulmar::common {
-namespace {
-
-thread_local const PoolExecutor* current_pool = nullptr;
-
-}  // namespace
-
 PoolExecutor::PoolExecutor(const std::string& name, int threads) {
   FULMAR_CHECK(threads > 0, "a pool needs a thread");
   absl::MutexLock lock(&join_mutex_);
@@ -33,7 +27,7 @@ Executor::TimerId PoolExecutor::After(absl::Duration, Task) { FULMAR_CHECK(false
 
 void PoolExecutor::Cancel(TimerId) { FULMAR_CHECK(false, "a pool has no timers"); }
 
-bool PoolExecutor::IsCurrent() const { return current_pool == this; }
+bool PoolExecutor::IsCurrent() const { return CurrentExecutor::Get() == this; }
 
 void PoolExecutor::Stop() {
   FULMAR_CHECK(!IsCurrent(), "a pool cannot be stopped by its own task");
@@ -47,7 +41,7 @@ void PoolExecutor::Stop() {
 }
 
 void PoolExecutor::Run(const std::string& thread_name) {
-  current_pool = this;
+  const CurrentExecutor current(this);
   pthread_setname_np(pthread_self(), thread_name.substr(0, 15).c_str());
   while (true) {
     Task task;

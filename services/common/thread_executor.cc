@@ -7,11 +7,29 @@
 
 #include "services/common/status.h"
 
+// Why no wake-up is lost, and nothing runs twice at a time.
+//
+// 1. Tasks run only between `running_ = true` and `running_ = false`, both under the lock, and only by the thread that set
+//    it. It swaps out all of posted_ and finishes that batch before it lets go, so the order of posting is the order of
+//    running, whoever runs.
+// 2. Whenever the lock is free, each of these is true or somebody is already on the way to make it true:
+//    a) posted_ is empty, or a thread runs tasks, or our own thread is awake, or the helper has promised a call of Help();
+//    b) no timer is earlier than sleeping_until_, or a thread runs tasks, or our own thread is awake.
+//    - Post() and After() see under the lock which of these holds and wake our thread (or get a promise) if none does.
+//      A poster that asks the helper has let go of the lock meanwhile, and looks again if it got no promise.
+//    - Whoever runs tasks looks again under the lock before it sets running_ to false, and wakes our own thread for what it
+//      leaves behind. Our own thread, when it finds tasks being run by the helper, sleeps until "never": so the helper's
+//      look finds every timer earlier than that.
+//    - The helper's promise is kept by the helper (CqExecutor has the argument), or taken back by SetHelper(nullptr), which
+//      looks again when no poster can get a promise any more.
+// 3. Stop() is seen by our own thread only: Help() does nothing from then on but end the turn that it is in, and wakes our
+//    thread, which runs the rest.
+
 namespace fulmar::common {
 namespace {
 
-// Which executor's task runs on this thread; cheaper to ask than the thread's id.
-thread_local const Executor* current_executor = nullptr;
+// The helper has work of its own to do.
+constexpr std::chrono::microseconds kLongestHelp{500};
 
 void NameThisThread(const std::string& name) { pthread_setname_np(pthread_self(), name.substr(0, 15).c_str()); }
 
@@ -32,7 +50,18 @@ void ThreadExecutor::Post(Task task) {
     return;
   }
   posted_.push_back(std::move(task));
-  WakeLocked(lock);
+  if (running_ || !sleeping_) return;
+  if (helper_ == nullptr) return WakeLocked(lock);
+
+  wakers_.fetch_add(1, std::memory_order_relaxed);
+  Helper* const helper = helper_;
+  lock.unlock();
+  if (!helper->WillHelp()) {
+    lock.lock();
+    if (!running_ && !posted_.empty()) WakeLocked(lock);
+    if (lock.owns_lock()) lock.unlock();
+  }
+  wakers_.fetch_sub(1, std::memory_order_release);
 }
 
 Executor::TimerId ThreadExecutor::After(absl::Duration delay, Task task) {
@@ -49,7 +78,7 @@ Executor::TimerId ThreadExecutor::After(absl::Duration delay, Task task) {
   }
   timers_.emplace(std::make_pair(due, id), std::move(task));
   timer_times_.emplace(id, due);
-  if (timers_.begin()->first.second == id) WakeLocked(lock);
+  if (!running_ && sleeping_ && due < sleeping_until_) WakeLocked(lock);
   return id;
 }
 
@@ -65,7 +94,7 @@ void ThreadExecutor::Cancel(TimerId timer) {
   timer_times_.erase(found);
 }
 
-bool ThreadExecutor::IsCurrent() const { return current_executor == this; }
+bool ThreadExecutor::IsCurrent() const { return CurrentExecutor::Get() == this; }
 
 void ThreadExecutor::Stop() {
   FULMAR_CHECK(!IsCurrent(), "an executor cannot be stopped by its own task");
@@ -78,30 +107,66 @@ void ThreadExecutor::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+void ThreadExecutor::SetHelper(Helper* helper) {
+  FULMAR_CHECK(!IsCurrent(), "a task of the executor cannot change its helper");
+  std::unique_lock lock(mutex_);
+  helper_ = helper;
+  if (helper != nullptr) return;
+  lock.unlock();
+  while (wakers_.load(std::memory_order_acquire) > 0) std::this_thread::yield();
+  lock.lock();
+  if (!running_ && !posted_.empty()) WakeLocked(lock);
+}
+
+bool ThreadExecutor::Help() {
+  std::unique_lock lock(mutex_);
+  if (running_ || stopping_) return false;
+  if (posted_.empty() && timers_.empty()) return false;
+  const SteadyTime begin = std::chrono::steady_clock::now();
+  const auto has_work = [this](SteadyTime now) { return !posted_.empty() || (!timers_.empty() && timers_.begin()->first.first <= now); };
+  if (!has_work(begin)) return false;
+
+  const CurrentExecutor current(this);
+  running_ = true;
+  SteadyTime now = begin;
+  do {
+    RunTurn(lock);
+    now = std::chrono::steady_clock::now();
+  } while (has_work(now) && !stopping_ && now - begin < kLongestHelp);
+  running_ = false;
+  if (stopping_ || !posted_.empty() || (!timers_.empty() && timers_.begin()->first.first < sleeping_until_)) WakeLocked(lock);
+  return true;
+}
+
 void ThreadExecutor::Run() {
-  current_executor = this;
+  const CurrentExecutor current(this);
   NameThisThread(name_);
-  std::vector<Task> batch;
   std::unique_lock lock(mutex_);
   while (true) {
-    batch.swap(posted_);
-    const bool last = stopping_;
-    lock.unlock();
-    for (Task& task : batch) {
-      std::move(task)();
-      task = nullptr;  // what it captured goes now, not with the batch
-    }
-    batch.clear();
-    lock.lock();
-    if (last) break;
-    RunDueTimers(lock);
     Sleep(lock);
+    const bool last = stopping_;
+    running_ = true;
+    RunTurn(lock);
+    running_ = false;
+    if (last) break;
   }
   // Dropped here and not by the destructor, so that what timers captured dies on the thread that owns it.
   auto timers = std::move(timers_);
   timers_.clear();
   timer_times_.clear();
   lock.unlock();
+}
+
+void ThreadExecutor::RunTurn(std::unique_lock<std::mutex>& lock) {
+  batch_.swap(posted_);
+  lock.unlock();
+  for (Task& task : batch_) {
+    std::move(task)();
+    task = nullptr;  // what it captured goes now, not with the batch
+  }
+  batch_.clear();
+  lock.lock();
+  RunDueTimers(lock);
 }
 
 void ThreadExecutor::RunDueTimers(std::unique_lock<std::mutex>& lock) {
@@ -124,15 +189,20 @@ void ThreadExecutor::RunDueTimers(std::unique_lock<std::mutex>& lock) {
 }
 
 void ThreadExecutor::Sleep(std::unique_lock<std::mutex>& lock) {
-  while (posted_.empty() && !stopping_) {
-    if (!timers_.empty() && timers_.begin()->first.first <= std::chrono::steady_clock::now()) return;
+  while (true) {
+    sleeping_until_ = SteadyTime::max();
+    if (!running_) {
+      if (!posted_.empty() || stopping_) return;
+      // A copy: while the lock is let go, another thread may move the map's nodes.
+      if (!timers_.empty()) sleeping_until_ = timers_.begin()->first.first;
+      if (sleeping_until_ <= std::chrono::steady_clock::now()) return;
+    }
     sleeping_ = true;
-    if (timers_.empty()) {
+    if (sleeping_until_ == SteadyTime::max()) {
       wake_.wait(lock);
     } else {
-      // A copy: while the lock is let go, another thread's After() may move the map's nodes.
-      const SteadyTime next = timers_.begin()->first.first;
-      wake_.wait_until(lock, next);
+      const SteadyTime until = sleeping_until_;  // a copy, as above
+      wake_.wait_until(lock, until);
     }
     sleeping_ = false;
   }

@@ -4,8 +4,10 @@
 
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -249,6 +251,324 @@ TEST(ThreadExecutorTest, TwoThreadsMayStopIt) {
   std::thread other([&executor] { executor.Stop(); });
   executor.Stop();
   other.join();
+}
+
+// --- With a helper. The test's own thread is one, so that it decides when Help() comes.
+
+class ManualHelper final : public Helper {
+ public:
+  bool WillHelp() override {
+    ++asked;
+    return promise;
+  }
+  std::atomic<bool> promise{true};
+  std::atomic<int> asked{0};
+};
+
+void Drain(ThreadExecutor& executor, ManualHelper& helper) {
+  helper.promise = false;
+  Drain(executor);
+  helper.promise = true;
+}
+
+TEST(ThreadExecutorHelpTest, WithoutAPromiseItsOwnThreadRunsTheTasks) {
+  ThreadExecutor executor("alone");
+  ManualHelper helper;
+  helper.promise = false;
+  executor.SetHelper(&helper);
+
+  for (int i = 0; i < 100; ++i) {
+    absl::Notification done;
+    std::thread::id thread;
+    executor.Post([&] {
+      thread = std::this_thread::get_id();
+      done.Notify();
+    });
+    done.WaitForNotification();
+    EXPECT_NE(thread, std::this_thread::get_id());
+  }
+}
+
+// Brings the executor into the state in which a task waits that the helper promised to run.
+class PromisedTask {
+ public:
+  PromisedTask(ThreadExecutor& executor, ManualHelper& helper) {
+    do {
+      done_ = std::make_shared<absl::Notification>();
+      const int before = helper.asked;
+      executor.Post([done = done_] { done->Notify(); });
+      if (helper.asked != before) return;
+      done_->WaitForNotification();  // its own thread was still awake
+    } while (true);
+  }
+  void Wait() { done_->WaitForNotification(); }
+  bool HasRun() const { return done_->HasBeenNotified(); }
+
+ private:
+  std::shared_ptr<absl::Notification> done_;
+};
+
+TEST(ThreadExecutorHelpTest, TheHelperRunsWhatItPromisedAndIsTheExecutorMeanwhile) {
+  ThreadExecutor executor("helped");
+  ThreadExecutor outer("outer");
+  ManualHelper helper;
+  executor.SetHelper(&helper);
+  const CurrentExecutor loop(&outer);
+  std::thread::id thread;
+  bool current = false, is_outer = true;
+  PromisedTask task(executor, helper);
+  executor.Post([&] {
+    thread = std::this_thread::get_id();
+    current = executor.IsCurrent();
+    is_outer = outer.IsCurrent();
+  });
+
+  EXPECT_FALSE(task.HasRun());
+  EXPECT_TRUE(executor.Help());
+
+  EXPECT_TRUE(task.HasRun());
+  EXPECT_EQ(thread, std::this_thread::get_id());
+  EXPECT_TRUE(current);
+  EXPECT_FALSE(is_outer);
+  EXPECT_FALSE(executor.IsCurrent());
+  EXPECT_TRUE(outer.IsCurrent());
+  EXPECT_FALSE(executor.Help());  // nothing is left
+}
+
+TEST(ThreadExecutorHelpTest, AHelperThatLeavesGivesItsPromisesBack) {
+  ThreadExecutor executor("leaves");
+  ManualHelper helper;
+  executor.SetHelper(&helper);
+  PromisedTask task(executor, helper);
+
+  executor.SetHelper(nullptr);
+
+  task.Wait();
+  const int asked = helper.asked;
+  executor.Post([] {});
+  EXPECT_EQ(helper.asked, asked);
+}
+
+TEST(ThreadExecutorHelpTest, StopRunsWhatTheHelperPromisedAndTheHelperNothingMore) {
+  ThreadExecutor executor("stop-promise");
+  ManualHelper helper;
+  executor.SetHelper(&helper);
+  PromisedTask task(executor, helper);
+
+  executor.Stop();
+
+  EXPECT_TRUE(task.HasRun());
+  EXPECT_FALSE(executor.Help());
+}
+
+TEST(ThreadExecutorHelpTest, ATimerThatWasSetWhileHelpingNeedsNoSecondHelp) {
+  ThreadExecutor executor("timer-left");
+  ManualHelper helper;
+  executor.SetHelper(&helper);
+  absl::Notification fired;
+  PromisedTask task(executor, helper);  // our thread waits, with no timer to wait for
+  executor.Post([&] { executor.After(absl::Milliseconds(2), [&fired] { fired.Notify(); }); });
+  executor.Help();
+
+  fired.WaitForNotification();
+}
+
+TEST(ThreadExecutorHelpTest, TheHelperRunsTimersThatAreDueAfterTheTasks) {
+  ThreadExecutor executor("due");
+  ManualHelper helper;
+  executor.SetHelper(&helper);
+  std::vector<int> ran;
+  PromisedTask task(executor, helper);
+  executor.Post([&] {
+    executor.After(absl::ZeroDuration(), [&ran] { ran.push_back(2); });
+    executor.Post([&ran] { ran.push_back(3); });
+    ran.push_back(1);
+  });
+
+  executor.Help();
+  Drain(executor, helper);
+
+  EXPECT_THAT(ran, ElementsAre(1, 2, 3));
+}
+
+TEST(ThreadExecutorHelpTest, TasksThatPostThemselvesDoNotKeepTheHelper) {
+  ThreadExecutor executor("endless");
+  ManualHelper helper;
+  executor.SetHelper(&helper);
+  std::atomic<bool> stop{false};
+  std::function<void()> again = [&] {
+    if (!stop) executor.Post([&] { again(); });
+  };
+  PromisedTask task(executor, helper);
+  executor.Post([&] { again(); });
+
+  EXPECT_TRUE(executor.Help());  // comes back
+
+  stop = true;
+  helper.promise = false;
+  Drain(executor);  // and its own thread went on
+  executor.Stop();
+}
+
+TEST(ThreadExecutorHelpTest, NobodyHelpsWhileItsOwnThreadIsAtIt) {
+  ThreadExecutor executor("busy");
+  ManualHelper helper;
+  executor.SetHelper(&helper);
+  absl::Notification begun, go_on;
+  helper.promise = false;
+  executor.Post([&] {
+    begun.Notify();
+    go_on.WaitForNotification();
+  });
+  begun.WaitForNotification();
+  bool ran = false;  // no atomic: the thread sanitizer would see a second runner
+  executor.Post([&ran] { ran = true; });
+
+  EXPECT_FALSE(executor.Help());
+
+  go_on.Notify();
+  Drain(executor);
+  EXPECT_TRUE(ran);
+}
+
+// A helper as the data-plane is one: a loop that sleeps, is woken, and helps before it sleeps again.
+class LoopHelper final : public Helper {
+ public:
+  explicit LoopHelper(ThreadExecutor& executor) : executor_(executor), thread_([this] { Run(); }) {}
+  ~LoopHelper() override {
+    executor_.SetHelper(nullptr);
+    {
+      const std::lock_guard lock(mutex_);
+      stop_ = true;
+    }
+    wake_.notify_one();
+    thread_.join();
+  }
+  bool WillHelp() override {
+    const std::lock_guard lock(mutex_);
+    if (!idle_) return std::this_thread::get_id() == thread_.get_id();
+    woken_ = true;
+    wake_.notify_one();
+    return true;
+  }
+  // Gives the loop something of its own to do.
+  void Do(std::function<void()> event) {
+    {
+      const std::lock_guard lock(mutex_);
+      events_.push_back(std::move(event));
+      woken_ = true;
+    }
+    wake_.notify_one();
+  }
+
+ private:
+  void Run() {
+    std::unique_lock lock(mutex_);
+    while (!stop_) {
+      std::vector<std::function<void()>> events;
+      events.swap(events_);
+      lock.unlock();
+      for (auto& event : events) event();
+      executor_.Help();
+      lock.lock();
+      if (!events_.empty()) continue;
+      idle_ = true;
+      wake_.wait(lock, [this] { return woken_ || stop_; });
+      woken_ = idle_ = false;
+    }
+  }
+
+  ThreadExecutor& executor_;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::vector<std::function<void()>> events_;
+  bool idle_ = false, woken_ = false, stop_ = false;
+  std::thread thread_;
+};
+
+// Posters on other threads and on the helper's, timers that are set and cancelled, helpers that come and go. What was posted runs
+// once, in its poster's order, never two at a time (the thread sanitizer sees that), and nothing waits for ever.
+TEST(ThreadExecutorHelpTest, NothingIsLostOrDoubledAmongManyPostersHelpersAndTimers) {
+  constexpr int kPosters = 3;
+  constexpr int kTasks = 3000;
+  ThreadExecutor executor("stress");
+  std::vector<int> last(kPosters + 1, -1);
+  int64_t ran = 0, timers = 0;
+  bool in_order = true;
+  const auto task = [&](size_t poster, int number) {
+    return [&, poster, number] {
+      ++ran;
+      in_order = in_order && last[poster] == number - 1;
+      last[poster] = number;
+      const Executor::TimerId cancelled = executor.After(absl::Microseconds(number % 50), [&in_order] { in_order = false; });
+      executor.After(absl::Microseconds(number % 70), [&timers] { ++timers; });
+      executor.Cancel(cancelled);
+    };
+  };
+
+  std::vector<std::thread> posters;
+  for (size_t p = 0; p < kPosters; ++p)
+    posters.emplace_back([&, p] {
+      for (int i = 0; i < kTasks; ++i) {
+        executor.Post(task(p, i));
+        if (i % 64 == 0) Drain(executor);  // lets everybody fall asleep: this is where a wake-up would be missed
+      }
+    });
+  int next = 0;
+  while (next < kTasks) {
+    LoopHelper helper(executor);
+    executor.SetHelper(&helper);
+    for (int i = 0; i < 300; ++i) {
+      absl::Notification done;
+      helper.Do([&] {
+        executor.Post(task(kPosters, next++));
+        done.Notify();
+      });
+      done.WaitForNotification();
+    }
+  }
+  for (std::thread& poster : posters) poster.join();
+  Drain(executor);
+  absl::Notification all_fired;
+  executor.After(absl::Milliseconds(1), [&all_fired] { all_fired.Notify(); });
+  all_fired.WaitForNotification();
+
+  EXPECT_TRUE(in_order);
+  EXPECT_EQ(ran, kPosters * kTasks + next);
+  EXPECT_EQ(timers, ran);
+}
+
+TEST(ThreadExecutorHelpTest, StopInTheMiddleRunsEachPostersTasksUpToSomeOneAndNoneAfter) {
+  for (int round = 0; round < 50; ++round) {
+    ThreadExecutor executor("stop-mid");
+    LoopHelper helper(executor);
+    executor.SetHelper(&helper);
+    std::vector<int> ran(3, 0);
+    bool in_order = true;
+    const auto post = [&](size_t poster) {
+      for (int i = 0; i < 200; ++i)
+        executor.Post([&, poster, i] {
+          in_order = in_order && ran[poster] == i;
+          ran[poster] = i + 1;
+        });
+    };
+    std::thread one([&] { post(0); });
+    std::thread two([&] { post(1); });
+    absl::Notification posted;
+    helper.Do([&] {
+      post(2);
+      posted.Notify();
+    });
+
+    executor.Stop();
+    const std::vector<int> after_stop = ran;
+    one.join();
+    two.join();
+    posted.WaitForNotification();
+
+    EXPECT_TRUE(in_order);
+    EXPECT_EQ(ran, after_stop);
+  }
 }
 
 TEST(ThreadExecutorDeathTest, MisuseStopsTheProcess) {

@@ -142,8 +142,14 @@ void BrokerNode::Stop() {
   if (kv_ != nullptr) FlushIndex(*kv_, "broker");
 }
 
+void BrokerNode::ShareShard(common::CqExecutor& data_plane) {
+  data_plane_ = &data_plane;
+  data_plane.HelpWith(threads_.shard);
+}
+
 BrokerNode::~BrokerNode() {
   Stop();
+  if (data_plane_ != nullptr) data_plane_->StopHelping();
   threads_.Stop();
 }
 

@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "services/broker/shard.h"
 #include "services/broker/shard_options.h"
+#include "services/common/grpc/cq_executor.h"
 #include "services/common/metrics.h"
 #include "services/common/pool_executor.h"
 #include "services/common/posix_files.h"
@@ -90,6 +91,9 @@ class BrokerNode {
   // Answers the parked, flushes progress, drains, syncs, makes the index durable. Blocking; twice is fine.
   // The stores must still answer. Commands that come later are answered that it has stopped: clients may call until their server is shut down.
   void Stop();
+  // Lets `data_plane`, which hands in the commands and sends the answers, run the shard's tasks too while it has the time.
+  // Borrows it until this node is gone. Once.
+  void ShareShard(common::CqExecutor& data_plane);
   broker::Shard& shard() { return *shard_; }
   ShardMetrics& metrics() { return shard_metrics_; }
   LogMetrics& log_metrics() { return log_metrics_; }
@@ -98,6 +102,7 @@ class BrokerNode {
   BrokerNode(Machine& machine, size_t max_series)
       : threads_("broker", 2), log_metrics_(machine.metrics, "broker"), shard_metrics_(machine.metrics, max_series) {}
   LogThreads threads_;
+  common::CqExecutor* data_plane_ = nullptr;
   LogMetrics log_metrics_;
   ShardMetrics shard_metrics_;
   std::unique_ptr<index::RocksKv> kv_;

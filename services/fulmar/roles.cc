@@ -357,6 +357,7 @@ absl::Status RunStandalone(Config& config) {
   messaging.Start();
   offset->Start();
   broker->Start();
+  broker->ShareShard(process.server().data_plane());
   announcer.Start();
   auto watch = std::make_shared<ShardWatch>(process, *broker);
   watch->Start();
@@ -422,6 +423,7 @@ absl::Status RunBroker(Config& config) {
   FULMAR_RETURN_IF_ERROR(process.Serve());
   messaging.Start();
   broker->Start();
+  broker->ShareShard(process.server().data_plane());
   announcer.Start();
   auto watch = std::make_shared<ShardWatch>(process, *broker);
   watch->Start();
