@@ -233,6 +233,36 @@ TEST_F(ShardFaultsTest, AMessageOnItsWayToTheDeadLettersCannotBeGivenBack) {
   EXPECT_THAT(world.Drain("%DLQ%g", "h"), ElementsAre("x"));
 }
 
+// Goal: an index that cannot write keeps in memory what the log says, but not without end: then sends wait for space as with a full log,
+// what is there goes on being delivered and acknowledged, and the health tells why.
+TEST_F(ShardFaultsTest, AnIndexThatHoldsTooMuchInMemoryMakesSendsWaitForSpace) {
+  world.Start();
+  ASSERT_TRUE(world.Send("t", {"before"}).ok());
+  ASSERT_TRUE(world.kv->Flush().ok());
+  EXPECT_TRUE(world.Status().health.ok());
+  world.kv->SetFull(true);
+  world.kv->SetMaxUnflushed(20);
+  absl::Status refusal;
+  int stored = 0;
+  while (refusal.ok() && stored < 100) {
+    refusal = world.Send("t", {absl::StrCat(stored)}).status();
+    if (refusal.ok()) ++stored;
+  }
+
+  EXPECT_EQ(V2CodeOf(refusal), 42900) << refusal;
+  EXPECT_THAT(std::string(refusal.message()), testing::HasSubstr("no disk space for the index"));
+  EXPECT_GT(stored, 5);
+  EXPECT_TRUE(world.Status().serving);
+  EXPECT_FALSE(world.Status().health.ok());
+  EXPECT_THAT(std::string(world.Status().health.message()), testing::HasSubstr("no space left"));
+  EXPECT_EQ(world.Drain("t", "new-group").size(), static_cast<size_t>(stored) + 1) << "a new group is an internal record";
+
+  world.kv->SetFull(false);
+  ASSERT_TRUE(world.kv->Flush().ok());
+  EXPECT_TRUE(world.Status().health.ok());
+  EXPECT_TRUE(world.Send("t", {"after"}).ok());
+}
+
 TEST_F(ShardFaultsTest, WhatWaitsForTheClaimHasABound) {
   world.options.max_parked_receives = 100;
   world.progress.silent = true;

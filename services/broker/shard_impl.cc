@@ -217,6 +217,11 @@ void ShardImpl::OnSpace(bool exhausted) {
   }
 }
 
+absl::Status ShardImpl::TakesUserRecords() const {
+  if (!context_.env.kv.crowded()) return absl::OkStatus();
+  return errors::TooManyRequests(absl::StrCat("no disk space for the index of shard '", context_.options.name, "'"));
+}
+
 void ShardImpl::StepDown(Phase phase, const absl::Status& why) {
   FULMAR_LOG(kWarn, "shard_stopped_serving", {{"shard", context_.options.name}, {"error", why}});
   phase_ = phase;
@@ -520,6 +525,7 @@ void ShardImpl::Status(Done<ShardStatus> done) {
     status.index = context_.env.kv.GetStats();
     status.serving = phase_ == Phase::kServing && status.log.fault.ok();
     status.health = !status.log.fault.ok() ? status.log.fault : phase_ == Phase::kServing ? health_ : WhyNot();
+    if (status.health.ok() && !status.index.healthy) status.health = absl::UnavailableError(status.index.problem);
     status.term = context_.term;
     status.topics = static_cast<int64_t>(context_.state.topics().size());
     status.groups = static_cast<int64_t>(context_.state.groups().size());

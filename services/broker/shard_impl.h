@@ -75,6 +75,7 @@ class ShardImpl final : public Shard, private log::StateMachine {
   void OnFollower(Term term) override;
   void OnFault(const absl::Status& why) override;
   void OnSpace(bool exhausted) override;
+  absl::Status TakesUserRecords() const override;
 
   void MakeHandleKey();
   void Claim();

@@ -37,6 +37,9 @@ class KvStore {
   // Never fails: while the disk refuses (full), the batch is kept in memory, visible to reads, and retried in the background.
   virtual void Write(const KvBatch& batch) = 0;
 
+  // True: so much waits in memory that nothing which can be refused should be written; it goes by itself. Cheap.
+  virtual bool crowded() const { return false; }
+
   // Nothing when the key is not there; damage is answered so too, and makes the store unhealthy for good (Stats).
   virtual std::optional<std::string> Get(std::string_view key) const = 0;
 

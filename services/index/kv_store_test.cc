@@ -286,6 +286,24 @@ TEST_F(RocksKvTest, AFullDiskNeverFailsAWriterAndHealsByItself) {
   EXPECT_EQ(All(*kv_, "a", "z"), (Model{{"before", "2"}, {"dx", "1"}}));
 }
 
+TEST_F(RocksKvTest, WhatWaitsForSpaceInMemoryMakesTheStoreCrowded) {
+  Open({.memtable_bytes = 64 << 10, .max_memtables = 2, .max_overlay_bytes = 256 << 10, .retry_interval = absl::Milliseconds(1)});
+  disk_->full = true;
+  Put("k", "0");
+  kv_->Flush().IgnoreError();
+  const std::string value(8 << 10, 'v');
+  int written = 0;
+  for (; written < 1000 && !kv_->crowded(); ++written) Put(absl::StrCat("k", written), value);
+
+  EXPECT_GT(written, 10);
+  EXPECT_LT(written, 100);
+  EXPECT_LT(kv_->GetStats().overlay_bytes, 300u << 10);
+
+  disk_->full = false;
+  ASSERT_TRUE(FlushAtLast().ok());
+  EXPECT_FALSE(kv_->crowded());
+}
+
 TEST_F(RocksKvTest, NothingKeepsTheExecutorBusyWhileTheDiskIsFull) {
   Open({.memtable_bytes = 64 << 10, .max_memtables = 2, .retry_interval = absl::Milliseconds(1)});
   disk_->full = true;

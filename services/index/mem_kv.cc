@@ -117,6 +117,16 @@ void MemKv::SetFull(bool full) {
   full_ = full;
 }
 
+void MemKv::SetMaxUnflushed(size_t batches) {
+  absl::MutexLock lock(&mutex_);
+  max_unflushed_ = batches;
+}
+
+bool MemKv::crowded() const {
+  absl::MutexLock lock(&mutex_);
+  return full_ && unflushed_.size() > max_unflushed_;
+}
+
 std::map<std::string, std::string> MemKv::Contents() const {
   absl::MutexLock lock(&mutex_);
   return {current_.begin(), current_.end()};

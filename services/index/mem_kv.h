@@ -2,6 +2,7 @@
 #define FULMAR_INDEX_MEM_KV_H_
 
 #include <cstddef>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -36,6 +37,9 @@ class MemKv : public KvStore {
   size_t UnflushedBatches() const;
   // As if the disk were full: nothing becomes durable, writes go on in memory.
   void SetFull(bool full);
+  // Full, and above `max_unflushed` batches it is crowded.
+  void SetMaxUnflushed(size_t batches);
+  bool crowded() const override;
   // Everything, for comparing two indexes.
   std::map<std::string, std::string> Contents() const;
 
@@ -51,6 +55,7 @@ class MemKv : public KvStore {
   Map durable_ ABSL_GUARDED_BY(mutex_);
   std::vector<KvBatch> unflushed_ ABSL_GUARDED_BY(mutex_);
   bool full_ ABSL_GUARDED_BY(mutex_) = false;
+  size_t max_unflushed_ ABSL_GUARDED_BY(mutex_) = std::numeric_limits<size_t>::max();
   size_t lives_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

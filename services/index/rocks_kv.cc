@@ -87,7 +87,8 @@ absl::Status MakeDirs(rocksdb::Env& env, const std::string& dir) {
 
 class RocksKv::State : public std::enable_shared_from_this<RocksKv::State> {
  public:
-  explicit State(common::Executor& background) : background_(background) {
+  State(const RocksKvOptions& options, common::Executor& background)
+      : max_overlay_bytes_(options.max_overlay_bytes), background_(background) {
     write_options_.disableWAL = true;
     write_options_.no_slowdown = true;
   }
@@ -96,6 +97,7 @@ class RocksKv::State : public std::enable_shared_from_this<RocksKv::State> {
   void Close();
 
   void Write(const KvBatch& batch);
+  bool crowded() const { return crowded_.load(std::memory_order_relaxed); }
   std::optional<std::string> Get(std::string_view key) const;
   std::unique_ptr<Iterator> Scan(std::string_view begin, std::string_view end) const;
   void FlushAsync();
@@ -120,6 +122,7 @@ class RocksKv::State : public std::enable_shared_from_this<RocksKv::State> {
   void SetDamage(const absl::Status& status) const ABSL_LOCKS_EXCLUDED(problem_mutex_);
   uint64_t Property(const std::string& name) const;
 
+  const uint64_t max_overlay_bytes_;
   common::Executor& background_;
   rocksdb::WriteOptions write_options_;
   std::shared_ptr<PatientFiles> files_;
@@ -133,6 +136,7 @@ class RocksKv::State : public std::enable_shared_from_this<RocksKv::State> {
   rocksdb::WriteBatch scratch_ ABSL_GUARDED_BY(write_mutex_);
   Overlay overlay_ ABSL_GUARDED_BY(write_mutex_);
   std::atomic<bool> has_overlay_ = false;  // lets readers skip the lock
+  std::atomic<bool> crowded_ = false;      // of overlay_
 
   std::atomic<bool> flush_wanted_ = false;
   mutable absl::Mutex problem_mutex_ ABSL_ACQUIRED_AFTER(write_mutex_);
@@ -199,6 +203,7 @@ void RocksKv::State::Write(const KvBatch& batch) {
   const bool first = overlay_.empty();
   overlay_.Add(batch);
   has_overlay_ = true;
+  crowded_ = overlay_.bytes() > max_overlay_bytes_;
   if (first && Trouble().ok()) Schedule(kStallPause);  // else OnFullDisk does when there is space
 }
 
@@ -323,7 +328,7 @@ absl::Status RocksKv::State::Drain() {
     }
     absl::MutexLock lock(&write_mutex_);
     overlay_.PopFront();
-    if (overlay_.empty()) has_overlay_ = false;
+    if (overlay_.empty()) has_overlay_ = crowded_ = false;
   }
 }
 
@@ -378,7 +383,7 @@ KvStore::Stats RocksKv::State::GetStats() const {
 }
 
 absl::StatusOr<std::unique_ptr<RocksKv>> RocksKv::Open(const RocksKvOptions& options, common::Executor& background) {
-  auto state = std::make_shared<State>(background);
+  auto state = std::make_shared<State>(options, background);
   if (absl::Status status = state->Open(options); !status.ok()) return status;
   return std::unique_ptr<RocksKv>(new RocksKv(std::move(state)));
 }
@@ -391,6 +396,7 @@ absl::Status RocksKv::Remove(const std::string& dir) {
 RocksKv::RocksKv(std::shared_ptr<State> state) : state_(std::move(state)) {}
 RocksKv::~RocksKv() { state_->Close(); }
 void RocksKv::Write(const KvBatch& batch) { state_->Write(batch); }
+bool RocksKv::crowded() const { return state_->crowded(); }
 std::optional<std::string> RocksKv::Get(std::string_view key) const { return state_->Get(key); }
 std::unique_ptr<KvStore::Iterator> RocksKv::Scan(std::string_view begin, std::string_view end) const {
   return state_->Scan(begin, end);

@@ -24,6 +24,7 @@ struct RocksKvOptions {
   uint64_t memtable_bytes = 32 << 20;  // one memtable; also bounds what is applied again after a crash
   int max_memtables = 4;               // full ones wait for their flush; when all are full, batches wait in memory
   uint64_t block_cache_bytes = 32 << 20;
+  uint64_t max_overlay_bytes = 64 << 20;  // of what waits in memory; above, the store is crowded()
   int max_open_files = 512;
   absl::Duration retry_interval = absl::Seconds(1);  // between attempts to write to a full disk
   rocksdb::Env* env = nullptr;                       // borrowed; tests put faults here
@@ -46,6 +47,7 @@ class RocksKv : public KvStore {
   ~RocksKv() override;  // waits for maintenance that is under way
 
   void Write(const KvBatch& batch) override;
+  bool crowded() const override;
   std::optional<std::string> Get(std::string_view key) const override;
   std::unique_ptr<Iterator> Scan(std::string_view begin, std::string_view end) const override;
   void FlushAsync() override;

@@ -320,6 +320,18 @@ TEST_F(LogFaultTest, ASegmentThatIsRecycledWithoutSpaceForItsNewNameBecomesASpar
   EXPECT_EQ(node_->Stats().disk_bytes, there) << "no file is forgotten";
 }
 
+TEST_F(LogFaultTest, AStateMachineThatTakesNoMoreRefusesUsersOnly) {
+  Open();
+  node_->machine.takes_user_records = absl::ResourceExhaustedError("the index is full");
+
+  EXPECT_EQ(node_->CanAppend(1), node_->machine.takes_user_records);
+  EXPECT_EQ(node_->AppendAndWait("user").status(), node_->machine.takes_user_records);
+  EXPECT_TRUE(node_->AppendAndWait("internal", Durability::kSync, AppendClass::kInternal).ok());
+
+  node_->machine.takes_user_records = absl::OkStatus();
+  EXPECT_TRUE(node_->AppendAndWait("user").ok());
+}
+
 TEST_F(LogFaultTest, RetentionGivesSpaceBackAtOnce) {
   Open();
   files_.SetCapacity(files_.UsedBytes() + (20 << 10));

@@ -72,6 +72,7 @@ absl::Status LogImpl::CanAppend(uint64_t bytes, AppendClass append_class) const 
   if (pending_bytes_ + bytes > limit)
     return errors::TooManyRequests(
         absl::StrCat("shard '", options_.shard_name, "' has ", pending_bytes_, " bytes waiting, the limit is ", limit));
+  if (append_class == AppendClass::kUser) FULMAR_RETURN_IF_ERROR(machine_.TakesUserRecords());
   if (!space_exhausted_) return absl::OkStatus();
   const bool reserve = !spares_.empty() || segments_.FitsOpen(kFrameHeaderBytes + queue_.bytes() + kRecordHeaderBytes + bytes);
   if (append_class == AppendClass::kUser || !reserve)

@@ -35,6 +35,7 @@ class RecordingMachine : public StateMachine {
   void OnFollower(Term) override { ++followed; }
   void OnFault(const absl::Status& why) override { faults.push_back(why); }
   void OnSpace(bool exhausted) override { space.push_back(exhausted); }
+  absl::Status TakesUserRecords() const override { return takes_user_records; }
 
   std::vector<std::string> Bodies() const;
 
@@ -45,6 +46,7 @@ class RecordingMachine : public StateMachine {
   int followed = 0;
   std::vector<absl::Status> faults;
   std::vector<bool> space;
+  absl::Status takes_user_records;
 };
 
 // What became of one Append.

@@ -76,6 +76,8 @@ class StateMachine {
   virtual void OnFault(const absl::Status& why) = 0;
   // Space ran out (true) or came back (false) for user records.
   virtual void OnSpace(bool exhausted) = 0;
+  // Not OK: it cannot take what users send now, whose appends are refused with this. Internal records go on. Cheap: asked for each append.
+  virtual absl::Status TakesUserRecords() const { return absl::OkStatus(); }
 };
 
 struct LogOptions {
