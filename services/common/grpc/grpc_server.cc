@@ -50,6 +50,7 @@ GrpcServer::GrpcServer(GrpcServerOptions options, std::unique_ptr<Listener> list
     tls_ = builder_.experimental().AddExternalConnectionAcceptor(FdAcceptor::FROM_FD, TlsCredentials(options_.identity));
   data_plane_ = std::make_unique<CqExecutor>("data-plane", builder_.AddCompletionQueue());
   dispatcher_ = std::make_unique<RpcDispatcher>(*data_plane_);
+  clients_ = std::make_unique<RpcClients>(*data_plane_);
   builder_.RegisterAsyncGenericService(&dispatcher_->service());
 }
 
@@ -102,8 +103,12 @@ void GrpcServer::Shutdown(absl::Duration grace) {
     health_.Stop();
     listener_->Stop();
     server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(grace));
-    dispatcher_->WaitUntilEmpty();
+  } else {
+    data_plane_->Start();  // clients may have begun calls that only the queue can end
   }
+  clients_->CancelAll();  // who owes an answer may be waiting for one of theirs
+  dispatcher_->WaitUntilEmpty();
+  clients_->WaitUntilEmpty();
   data_plane_->Stop();
 }
 

@@ -16,6 +16,7 @@
 #include "services/common/grpc/grpc_options.h"
 #include "services/common/grpc/health_handler.h"
 #include "services/common/grpc/listener.h"
+#include "services/common/grpc/rpc_client.h"
 #include "services/common/grpc/rpc_service.h"
 #include "services/common/metrics.h"
 
@@ -51,10 +52,12 @@ class GrpcServer {
 
   // Where all calls are taken and answered. Its thread runs from Start() to Shutdown().
   CqExecutor& data_plane() { return *data_plane_; }
+  // For the calls that this process makes itself: they go over the data plane's queue, too, and end with Shutdown().
+  RpcClients& clients() { return *clients_; }
   int port() const { return listener_->port(); }
 
-  // Takes no new connections and calls, gives those under way `grace`, then cancels them and waits for their answers: whoever owes one must be
-  // able to give it until this returns. Twice is fine. Not on the data-plane thread.
+  // Takes no new connections and calls, gives those under way `grace`, then cancels them, and the calls of the clients, and waits for their
+  // answers: whoever owes one must be able to give it until this returns. Twice is fine. Not on the data-plane thread.
   void Shutdown(absl::Duration grace);
 
  private:
@@ -69,6 +72,7 @@ class GrpcServer {
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> plaintext_, tls_;
   std::unique_ptr<CqExecutor> data_plane_;
   std::unique_ptr<RpcDispatcher> dispatcher_;
+  std::unique_ptr<RpcClients> clients_;
   HealthHandler health_;
   std::unique_ptr<grpc::Server> server_;
   bool stopped_ = false;
