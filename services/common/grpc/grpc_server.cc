@@ -70,12 +70,13 @@ void GrpcServer::AddService(std::string name, grpc::Service& service) {
 
 absl::Status GrpcServer::Start() {
   listed_ = names_;
-  for (const char* name : {"grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"}) listed_.push_back(name);
   reflection_v1_ = MakeReflectionV1(listed_);
   reflection_v1alpha_ = MakeReflectionV1Alpha(listed_);
-  builder_.RegisterService(&health_);
-  builder_.RegisterService(reflection_v1_.get());
-  builder_.RegisterService(reflection_v1alpha_.get());
+  for (const RpcService* service : {static_cast<const RpcService*>(&health_), static_cast<const RpcService*>(reflection_v1_.get()),
+                                    static_cast<const RpcService*>(reflection_v1alpha_.get())}) {
+    dispatcher_->Add(*service);
+    listed_.push_back(service->name());
+  }
   SetAllServing(false);
   server_ = builder_.BuildAndStart();
   if (server_ == nullptr) return absl::InternalError("gRPC refuses to start a server; its log says why");

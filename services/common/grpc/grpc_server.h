@@ -68,7 +68,7 @@ class GrpcServer {
   grpc::ServerBuilder builder_;
   std::vector<std::string> names_;  // of the services added here
   std::vector<std::string> listed_;  // the same and the library's, for reflection
-  std::unique_ptr<grpc::Service> reflection_v1_, reflection_v1alpha_;
+  std::unique_ptr<RpcService> reflection_v1_, reflection_v1alpha_;
   std::unique_ptr<grpc::experimental::ExternalConnectionAcceptor> plaintext_, tls_;
   std::unique_ptr<CqExecutor> data_plane_;
   std::unique_ptr<RpcDispatcher> dispatcher_;

@@ -9,13 +9,14 @@ namespace fulmar::common {
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
 
-// One watch. At any time at most one write, or the end, is under way; it is started without the lock, because a reaction may follow at once.
-class HealthHandler::Watcher final : public grpc::ServerWriteReactor<HealthCheckResponse>, public std::enable_shared_from_this<Watcher> {
+// One watch. At any time at most one write, or the end, is under way; it is started without the lock.
+class HealthHandler::Watcher final : public ServerWriter<HealthCheckResponse>, public std::enable_shared_from_this<Watcher> {
  public:
-  Watcher(HealthHandler& owner, std::string service) : owner_(owner), service_(std::move(service)) {}
+  Watcher(HealthHandler& owner, ServerCall& call, std::string service) : ServerWriter(call), owner_(owner), service_(std::move(service)) {}
 
   void Pump() {
     bool finish = false;
+    HealthCheckResponse response;
     {
       absl::MutexLock lock(&owner_.mutex_);
       if (writing_ || finished_) return;
@@ -24,7 +25,7 @@ class HealthHandler::Watcher final : public grpc::ServerWriteReactor<HealthCheck
       if (!is_dead_ && told_ != now) {
         told_ = now;
         writing_ = true;
-        response_.set_status(now);
+        response.set_status(now);
       } else if (is_dead_ || owner_.stopped_) {
         finished_ = finish = true;
       } else {
@@ -32,7 +33,7 @@ class HealthHandler::Watcher final : public grpc::ServerWriteReactor<HealthCheck
       }
     }
     if (finish) Finish({grpc::StatusCode::UNAVAILABLE, "the server is stopping"});
-    else StartWrite(&response_);
+    else StartWrite(response);
   }
   void OnWriteDone(bool ok) override {
     {
@@ -58,11 +59,15 @@ class HealthHandler::Watcher final : public grpc::ServerWriteReactor<HealthCheck
  private:
   HealthHandler& owner_;
   const std::string service_;
-  HealthCheckResponse response_;        // of the write under way
   // Guarded by the owner's mutex.
   std::optional<ServingStatus> told_;
   bool writing_ = false, finished_ = false, is_dead_ = false;
 };
+
+HealthHandler::HealthHandler() : RpcService("grpc.health.v1.Health") {
+  AddUnary("Check", &HealthHandler::Check);
+  AddServerStream("Watch", &HealthHandler::Watch);
+}
 
 void HealthHandler::Set(const std::string& service, bool serving) {
   {
@@ -91,26 +96,24 @@ void HealthHandler::PumpAll() {
   for (const std::shared_ptr<Watcher>& watcher : watchers) watcher->Pump();
 }
 
-grpc::ServerUnaryReactor* HealthHandler::Check(grpc::CallbackServerContext* call, const HealthCheckRequest* request, HealthCheckResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void HealthHandler::Check(UnaryCall* call, const HealthCheckRequest* request, HealthCheckResponse* response) {
   std::optional<ServingStatus> status;
   {
     absl::MutexLock lock(&mutex_);
     if (const auto found = services_.find(request->service()); found != services_.end()) status = found->second;
   }
-  if (status.has_value()) response->set_status(*status);
-  reply->Finish(status.has_value() ? grpc::Status::OK : grpc::Status(grpc::StatusCode::NOT_FOUND, "no such service"));
-  return reply;
+  if (!status.has_value()) return call->Finish({grpc::StatusCode::NOT_FOUND, "no such service"});
+  response->set_status(*status);
+  call->Finish(grpc::Status::OK);
 }
 
-grpc::ServerWriteReactor<HealthCheckResponse>* HealthHandler::Watch(grpc::CallbackServerContext*, const HealthCheckRequest* request) {
-  const auto watcher = std::make_shared<Watcher>(*this, request->service());
+void HealthHandler::Watch(ServerCall* call, const HealthCheckRequest* request) {
+  const auto watcher = std::make_shared<Watcher>(*this, *call, request->service());
   {
     absl::MutexLock lock(&mutex_);
     watchers_.insert(watcher);
   }
   watcher->Pump();
-  return watcher.get();  // gRPC has begun to count on it, so it is still there
 }
 
 }  // namespace fulmar::common

@@ -8,24 +8,24 @@
 #include "absl/container/btree_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/synchronization/mutex.h"
-#include "grpc/health/v1/health.grpc.pb.h"
+#include "grpc/health/v1/health.pb.h"
+#include "services/common/grpc/rpc_service.h"
 
 namespace fulmar::common {
 
 // The service grpc.health.v1. An own one, because the library's keeps its watches open when the server stops, which then waits for them until
 // its grace is over.
 // Threads: any.
-class HealthHandler final : public grpc::health::v1::Health::CallbackService {
+class HealthHandler final : public RpcService {
  public:
+  HealthHandler();
   // "" is the server as a whole. What was never set is unknown.
   void Set(const std::string& service, bool serving);
   // NOT_SERVING for everything, which watches are told before they end. Later ones, too, end at once.
   void Stop();
 
-  grpc::ServerUnaryReactor* Check(grpc::CallbackServerContext* call, const grpc::health::v1::HealthCheckRequest* request,
-                                  grpc::health::v1::HealthCheckResponse* response) override;
-  grpc::ServerWriteReactor<grpc::health::v1::HealthCheckResponse>* Watch(grpc::CallbackServerContext* call,
-                                                                         const grpc::health::v1::HealthCheckRequest* request) override;
+  void Check(UnaryCall* call, const grpc::health::v1::HealthCheckRequest* request, grpc::health::v1::HealthCheckResponse* response);
+  void Watch(ServerCall* call, const grpc::health::v1::HealthCheckRequest* request);
 
  private:
   class Watcher;

@@ -2,13 +2,12 @@
 
 #include <google/protobuf/descriptor.h>
 #include <google/protobuf/descriptor.pb.h>
-#include <grpcpp/support/server_callback.h>
 
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "grpc/reflection/v1/reflection.grpc.pb.h"
-#include "grpc/reflection/v1alpha/reflection.grpc.pb.h"
+#include "grpc/reflection/v1/reflection.pb.h"
+#include "grpc/reflection/v1alpha/reflection.pb.h"
 
 namespace fulmar::common {
 namespace {
@@ -83,18 +82,19 @@ void Answer(const std::vector<std::string>& names, const Request& request, Respo
 
 // One stream: a question, its answer, the next question.
 template <class Request, class Response>
-class Conversation final : public grpc::ServerBidiReactor<Request, Response> {
+class Conversation final : public ServerStream<Request, Response> {
  public:
-  explicit Conversation(const std::vector<std::string>& names) : names_(names) { this->StartRead(&request_); }
+  Conversation(ServerCall& call, const std::vector<std::string>& names) : ServerStream<Request, Response>(call), names_(names) { this->StartRead(&request_); }
   void OnReadDone(bool ok) override {
     if (!ok) return this->Finish(grpc::Status::OK);
     Answer(names_, request_, &response_);
-    this->StartWrite(&response_);
+    this->StartWrite(response_);
   }
   void OnWriteDone(bool ok) override {
     if (ok) this->StartRead(&request_);
     else this->Finish(grpc::Status::CANCELLED);
   }
+  void OnCancel() override { this->Finish(grpc::Status::CANCELLED); }
   void OnDone() override { delete this; }
 
  private:
@@ -103,13 +103,13 @@ class Conversation final : public grpc::ServerBidiReactor<Request, Response> {
   Response response_;
 };
 
-template <class Base, class Request, class Response>
-class Reflection final : public Base {
+template <class Request, class Response>
+class Reflection final : public RpcService {
  public:
-  explicit Reflection(const std::vector<std::string>& names) : names_(names) {}
-  grpc::ServerBidiReactor<Request, Response>* ServerReflectionInfo(grpc::CallbackServerContext*) override {
-    return new Conversation<Request, Response>(names_);
+  Reflection(std::string name, const std::vector<std::string>& names) : RpcService(std::move(name)), names_(names) {
+    AddBidi("ServerReflectionInfo", &Reflection::ServerReflectionInfo);
   }
+  void ServerReflectionInfo(ServerCall* call) { new Conversation<Request, Response>(*call, names_); }
 
  private:
   const std::vector<std::string>& names_;
@@ -117,14 +117,15 @@ class Reflection final : public Base {
 
 }  // namespace
 
-std::unique_ptr<grpc::Service> MakeReflectionV1(const std::vector<std::string>& names) {
+std::unique_ptr<RpcService> MakeReflectionV1(const std::vector<std::string>& names) {
   namespace v1 = grpc::reflection::v1;
-  return std::make_unique<Reflection<v1::ServerReflection::CallbackService, v1::ServerReflectionRequest, v1::ServerReflectionResponse>>(names);
+  return std::make_unique<Reflection<v1::ServerReflectionRequest, v1::ServerReflectionResponse>>("grpc.reflection.v1.ServerReflection", names);
 }
 
-std::unique_ptr<grpc::Service> MakeReflectionV1Alpha(const std::vector<std::string>& names) {
+std::unique_ptr<RpcService> MakeReflectionV1Alpha(const std::vector<std::string>& names) {
   namespace v1alpha = grpc::reflection::v1alpha;
-  return std::make_unique<Reflection<v1alpha::ServerReflection::CallbackService, v1alpha::ServerReflectionRequest, v1alpha::ServerReflectionResponse>>(names);
+  return std::make_unique<Reflection<v1alpha::ServerReflectionRequest, v1alpha::ServerReflectionResponse>>("grpc.reflection.v1alpha.ServerReflection",
+                                                                                                           names);
 }
 
 }  // namespace fulmar::common

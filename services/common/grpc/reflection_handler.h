@@ -1,19 +1,19 @@
 #ifndef FULMAR_COMMON_GRPC_REFLECTION_HANDLER_H_
 #define FULMAR_COMMON_GRPC_REFLECTION_HANDLER_H_
 
-#include <grpcpp/impl/service_type.h>
-
 #include <memory>
 #include <string>
 #include <vector>
+
+#include "services/common/grpc/rpc_service.h"
 
 namespace fulmar::common {
 
 // The services grpc.reflection.v1 and v1alpha: what tools such as grpcurl ask to find out what is served here. Own ones, because the library
 // has v1alpha only, and leaves out the names that fields have in JSON.
-// `names` is asked at each list_services, on gRPC's threads, and outlives the services.
-std::unique_ptr<grpc::Service> MakeReflectionV1(const std::vector<std::string>& names);
-std::unique_ptr<grpc::Service> MakeReflectionV1Alpha(const std::vector<std::string>& names);
+// `names` is asked at each list_services and outlives the services.
+std::unique_ptr<RpcService> MakeReflectionV1(const std::vector<std::string>& names);
+std::unique_ptr<RpcService> MakeReflectionV1Alpha(const std::vector<std::string>& names);
 
 }  // namespace fulmar::common
 
