@@ -23,6 +23,7 @@
 #include "services/common/process_metrics.h"
 #include "services/common/status.h"
 #include "services/fulmar/nodes.h"
+#include "services/offset/ledger_handler.h"
 #include "services/offset/offset_client.h"
 #include "services/offset/offset_handler.h"
 #include "services/registry/admin_handler.h"
@@ -349,9 +350,11 @@ absl::Status RunStandalone(Config& config) {
   registry::AdminHandler admin(offset->core(), view, SetLevelByName);
   registry::RegistryHandler registry(table);
   offset::OffsetHandler offset_service(offset->core());
+  offset::LedgerHandler ledger_service(offset->core());
   process.server().AddService("fulmar.admin.v1.AdminService", admin);
   process.server().AddService("fulmar.registry.v1.RegistryService", registry);
   process.server().AddService("fulmar.offset.v1.OffsetService", offset_service);
+  process.server().AddService(ledger_service);
 
   FULMAR_RETURN_IF_ERROR(process.Serve());
   messaging.Start();
@@ -381,7 +384,9 @@ absl::Status RunOffset(Config& config) {
   FULMAR_RETURN_IF_ERROR(process.Bind());
   FULMAR_ASSIGN_OR_RETURN(std::unique_ptr<OffsetNode> offset, OffsetNode::Open(process.options(), process.machine()));
   offset::OffsetHandler service(offset->core());
+  offset::LedgerHandler ledger_service(offset->core());
   process.server().AddService("fulmar.offset.v1.OffsetService", service);
+  process.server().AddService(ledger_service);
   FULMAR_RETURN_IF_ERROR(process.Serve());
   offset->Start();
   process.SetHealth(absl::OkStatus());

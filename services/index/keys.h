@@ -38,6 +38,8 @@
 //   'n'                                                       stored: next topic id u32 | last definition version u64
 //   'x' version u64                                           stored: a deletion (offset/records.h)
 //   'P' shard 0 group 0 topic_id u32 | queue u32              stored: QueueProgress
+//   'L' group 0 key                                           stored: an entry of the ledger (offset/ledger_records.h)
+//   'E' expires i64 ms | group 0 key                          stored: nothing; the ledger's entries in the order of their end
 //
 // A *stored* value begins with the position (u64) of the newest log record that says it: before the segment that holds that
 // position is removed, the value is appended again at the head of the log.

@@ -31,6 +31,8 @@ enum class RecordType : uint8_t {
   kClaim = 68,           // a shard leader's term at the offset service
   kProgress = 69,        // a batch of progress of one shard
   kDefinitionCounters = 70,  // snapshot: next topic id and last version, when their newest record is about to be removed
+  kLedgerEntry = 71,     // the whole new state of one key of the consumption ledger (offset/ledger_records.h)
+  kLedgerRemoved = 72,   // keys of the ledger that are gone
 };
 
 // When an append counts as done. Weaker modes only answer earlier; delivery always waits for durability and commit.

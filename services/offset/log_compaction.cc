@@ -4,6 +4,7 @@
 
 #include "services/common/status.h"
 #include "services/index/keys.h"
+#include "services/offset/ledger_records.h"
 
 namespace fulmar::offset {
 namespace {
@@ -58,6 +59,8 @@ absl::Status LogCompaction::Add(std::string_view key, std::string_view value, Ch
   if (stored.position >= target_) return absl::OkStatus();
 
   switch (key[0]) {
+    case kLedgerKind: chunk.records.push_back({RecordType::kLedgerEntry, std::string(stored.body)}); break;
+    case kLedgerEndKind: return absl::OkStatus();  // comes with its entry
     case 'P': {
       FULMAR_ASSIGN_OR_RETURN(index::QueueProgress progress, index::DecodeProgress(stored.body));
       AddProgress(key, std::move(progress), chunk);

@@ -75,7 +75,7 @@ absl::StatusOr<DefinitionEvent> FromProto(const v1::WatchDefinitionsResponse& pr
   return absl::DataLossError("an event of definitions that is neither topic nor group");
 }
 
-grpc::Status ToGrpc(const absl::Status& status, grpc::CallbackServerContext& call) {
+grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContextBase& call) {
   if (status.ok()) return grpc::Status::OK;
   // Only a code that says more than the status itself.
   const int v2_code = V2CodeOf(status);

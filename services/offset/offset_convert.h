@@ -18,7 +18,7 @@ v1::WatchDefinitionsResponse ToProto(const index::DefinitionEvent& event);
 absl::StatusOr<index::DefinitionEvent> FromProto(const v1::WatchDefinitionsResponse& proto);
 
 // The status of a call; the v2 code, where `status` has one, goes into the trailing metadata of `call`.
-grpc::Status ToGrpc(const absl::Status& status, grpc::CallbackServerContext& call);
+grpc::Status ToGrpc(const absl::Status& status, grpc::ServerContextBase& call);
 // The other way, when the call has ended.
 absl::Status FromGrpc(const grpc::Status& status, const grpc::ClientContext& call);
 

@@ -30,7 +30,8 @@ OffsetCore::OffsetCore(OffsetCoreOptions options, Env env)
     : options_(std::move(options)),
       env_(env),
       state_(env.kv, options_.max_deletions),
-      compaction_(options_.compaction, env.kv, state_) {}
+      compaction_(options_.compaction, env.kv, state_),
+      ledger_(options_.ledger, LedgerHost()) {}
 
 OffsetCore::~OffsetCore() = default;
 
@@ -54,6 +55,7 @@ void OffsetCore::Start() {
   env_.shard.Post([this] {
     kShardThread.AssertHeld(env_.shard);
     log_->Start();
+    ledger_.StartCleaning();
   });
   env_.shard.After(options_.start_grace, [this] {
     kShardThread.AssertHeld(env_.shard);
@@ -78,6 +80,7 @@ void OffsetCore::GetStatus(absl::AnyInvocable<void(OffsetStatus) &&> done) {
     status.log = log_->Stats();
     status.index = env_.kv.GetStats();
     status.sizes = state_.GetSizes();
+    status.ledger = ledger_.counts();
     if (status.health.ok() && !status.index.healthy) status.health = absl::UnavailableError(status.index.problem);
     std::move(done)(std::move(status));
   });
@@ -122,8 +125,11 @@ void OffsetCore::OnFault(const absl::Status& why) {
   SetPhase(Phase::kBroken, Annotate(why, "the offset service is broken"));
 }
 
-// Only internal records are appended here: the log's reserve serves them, and says itself when that is used up.
-void OffsetCore::OnSpace(bool) {}
+// Only internal records are appended here: the log's reserve serves them, and says itself when that is used up. The ledger spares it.
+void OffsetCore::OnSpace(bool exhausted) {
+  kShardThread.AssertHeld(env_.shard);
+  space_exhausted_ = exhausted;
+}
 
 // --- From any thread to a record.
 

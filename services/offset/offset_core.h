@@ -25,6 +25,7 @@
 #include "services/index/ports.h"
 #include "services/log/replicated_log.h"
 #include "services/offset/definition_watches.h"
+#include "services/offset/ledger.h"
 #include "services/offset/log_compaction.h"
 #include "services/offset/offset_state.h"
 
@@ -33,6 +34,7 @@ namespace fulmar::offset {
 struct OffsetCoreOptions {
   log::LogOptions log;
   LogCompaction::Options compaction;
+  LedgerOptions ledger;
   size_t max_deletions = 65536;   // newest ones remembered for watchers
   size_t max_waiting = 100000;    // requests that wait for the log; more are refused with ResourceExhausted
   absl::Duration start_grace = absl::Seconds(5);  // how long requests wait for the first leader
@@ -44,6 +46,7 @@ struct OffsetStatus {
   log::LogStats log;
   index::KvStore::Stats index;
   OffsetState::Sizes sizes;
+  Ledger::Counts ledger;
   uint64_t claims = 0, writes = 0, written_entries = 0, fenced = 0, dropped_entries = 0, definition_changes = 0, compactions = 0;
 };
 
@@ -56,7 +59,7 @@ struct OffsetStatus {
 // Fencing: a claim with a term below the newest one, and a write with another term than the claimed one: FailedPrecondition.
 // Crash:   what was answered is there. The index may be deleted: the log fills it again, with the same bytes.
 // Stop:    destroy only after Stop()'s callback ran, or after the executors are dead.
-class OffsetCore final : public index::ProgressStore, public index::DefinitionStore, private log::StateMachine {
+class OffsetCore final : public index::ProgressStore, public index::DefinitionStore, public LedgerStore, private log::StateMachine {
  public:
   struct Env {
     common::Files& files;
@@ -100,6 +103,12 @@ class OffsetCore final : public index::ProgressStore, public index::DefinitionSt
   // `on_event` runs on the shard executor and must not block; the handle is not destroyed from inside it.
   std::unique_ptr<Watch> WatchDefinitions(uint64_t since_version,
                                           absl::AnyInvocable<void(index::DefinitionEvent)> on_event) override;
+
+  // LedgerStore (offset_ledger.cc).
+  void LedgerBegin(offset::LedgerBegin begin, index::Done<LedgerBegun> done) override;
+  void LedgerComplete(offset::LedgerComplete complete, index::Done<LedgerEntry> done) override;
+  void LedgerAbandon(std::string group, std::string key, uint64_t token, index::DoneStatus done) override;
+  void LedgerGet(std::string group, std::string key, index::Done<LedgerEntry> done) override;
 
  private:
   // Refused (with the reason) or not, on the shard executor.
@@ -161,6 +170,7 @@ class OffsetCore final : public index::ProgressStore, public index::DefinitionSt
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(common::kShardThread);
   absl::StatusOr<std::optional<Planned>> PlanDeleteGroup(const std::string& name, DefinitionCounters& counters)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(common::kShardThread);
+  Ledger::Host LedgerHost();
   WithStatus AnswerTopic(std::string name, index::Done<index::TopicDefinition> done);
   WithStatus AnswerGroup(std::string name, index::Done<index::GroupDefinition> done);
 
@@ -174,6 +184,8 @@ class OffsetCore final : public index::ProgressStore, public index::DefinitionSt
   OffsetState state_ ABSL_GUARDED_BY(common::kShardThread);
   LogCompaction compaction_ ABSL_GUARDED_BY(common::kShardThread);
   DefinitionWatches watches_ ABSL_GUARDED_BY(common::kShardThread);
+  Ledger ledger_ ABSL_GUARDED_BY(common::kShardThread);
+  bool space_exhausted_ ABSL_GUARDED_BY(common::kShardThread) = false;
   std::unique_ptr<log::ReplicatedLog> log_;
 
   Phase phase_ ABSL_GUARDED_BY(common::kShardThread) = Phase::kStarting;

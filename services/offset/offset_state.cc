@@ -195,6 +195,8 @@ absl::Status OffsetState::ApplyRecord(const log::AppliedRecord& record) {
       RaiseCounters(counters, record.position, /*snapshot=*/true);
       return absl::OkStatus();
     }
+    case RecordType::kLedgerEntry: return ledger_.Entry(body, record.position, batch_);
+    case RecordType::kLedgerRemoved: return ledger_.Removal(body, batch_);
     default: break;
   }
   return absl::DataLossError(absl::StrCat("no record of this log has type ", static_cast<int>(record.type)));
@@ -335,6 +337,7 @@ void OffsetState::RemoveProgressOfTopic(uint32_t topic_id) {
 void OffsetState::WriteBatch() {
   if (!batch_.empty()) kv_.Write(batch_);
   batch_.Clear();
+  ledger_.Written();
 }
 
 }  // namespace fulmar::offset

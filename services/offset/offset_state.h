@@ -15,11 +15,12 @@
 #include "services/index/kv_store.h"
 #include "services/index/ports.h"
 #include "services/log/replicated_log.h"
+#include "services/offset/ledger_records.h"
 #include "services/offset/records.h"
 
 namespace fulmar::offset {
 
-// What the offset service's log says: definitions and claims in memory and in the index, progress in the index alone.
+// What the offset service's log says: definitions and claims in memory and in the index, progress and the ledger in the index alone.
 // A pure function of the log: the same records give the same memory and the same bytes in the index, also when the log has
 // lost a prefix whose live state was appended again behind it.
 // Borrows: the store. Threads: the shard executor.
@@ -32,7 +33,7 @@ class OffsetState {
   };
 
   // `max_deletions` newest deletions are remembered for watchers.
-  OffsetState(index::KvStore& kv, size_t max_deletions) : kv_(kv), max_deletions_(max_deletions) {}
+  OffsetState(index::KvStore& kv, size_t max_deletions) : kv_(kv), max_deletions_(max_deletions), ledger_(kv) {}
 
   // Reads what the index holds. DataLoss: it is damaged; rebuild it.
   absl::Status Load();
@@ -82,6 +83,7 @@ class OffsetState {
 
   index::KvStore& kv_;
   const size_t max_deletions_;
+  LedgerApply ledger_;
   index::KvBatch batch_;                           // of the entry that is being applied
   std::vector<index::DefinitionEvent> events_;     // of that entry
   Held<DefinitionCounters> counters_;

@@ -24,6 +24,7 @@ struct Invocation {
 void AddTopicCommands(CLI::App& app, Invocation& invocation);
 void AddGroupCommands(CLI::App& app, Invocation& invocation);
 void AddMessageCommands(CLI::App& app, Invocation& invocation);
+void AddLedgerCommands(CLI::App& app, Invocation& invocation);
 void AddClusterCommands(CLI::App& app, Invocation& invocation);
 void AddCompletionCommand(CLI::App& app, Invocation& invocation);
 

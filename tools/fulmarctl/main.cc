@@ -49,6 +49,7 @@ int Main(int argc, char** argv) {
   AddTopicCommands(app, invocation);
   AddGroupCommands(app, invocation);
   AddMessageCommands(app, invocation);
+  AddLedgerCommands(app, invocation);
   AddClusterCommands(app, invocation);
   AddCompletionCommand(app, invocation);
 

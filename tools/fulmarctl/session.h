@@ -38,6 +38,9 @@ class Session {
   // The messaging service at "host:port"; "" is the endpoint itself.
   v2::MessagingService::Stub& messaging(const std::string& address = "");
 
+  // To the endpoint itself, for services that only one kind of server has.
+  std::shared_ptr<grpc::Channel> channel() { return ChannelTo(options_.endpoint); }
+
   // A context with deadline and the metadata that the protocol asks of clients. `extra` is added to the deadline (long polls).
   std::unique_ptr<grpc::ClientContext> NewContext(absl::Duration extra = absl::ZeroDuration()) const;
 
