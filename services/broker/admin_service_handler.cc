@@ -1,7 +1,5 @@
 #include "services/broker/admin_service_handler.h"
 
-#include <grpcpp/support/server_callback.h>
-
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -14,11 +12,9 @@ namespace {
 namespace pb = ::apache::rocketmq::v2;
 
 template <class Response>
-grpc::ServerUnaryReactor* NotImplemented(grpc::CallbackServerContext* context, Response* response, const char* rpc) {
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+void NotImplemented(common::UnaryCall* call, Response* response, const char* rpc) {
   v2edge::SetStatus(errors::NotImplemented(absl::StrCat(rpc, " is not implemented; see fulmar.admin.v1 and fulmarctl")), response->mutable_status());
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  call->Finish(grpc::Status::OK);
 }
 
 const char* NameOf(pb::ChangeLogLevelRequest::Level level) {
@@ -33,19 +29,37 @@ const char* NameOf(pb::ChangeLogLevelRequest::Level level) {
 
 }  // namespace
 
-grpc::ServerUnaryReactor* AdminServiceHandler::ChangeLogLevel(grpc::CallbackServerContext* context, const pb::ChangeLogLevelRequest* request,
-                                                              pb::ChangeLogLevelResponse* response) {
+AdminServiceHandler::AdminServiceHandler(SetLogLevel set_log_level, common::GrpcServer& server)
+    : RpcService(kServiceName), set_log_level_(std::move(set_log_level)) {
+  AddUnary("ChangeLogLevel", &AdminServiceHandler::ChangeLogLevel);
+  AddUnary("DescribeTopicStatus", &AdminServiceHandler::DescribeTopicStatus);
+  AddUnary("ListSubscription", &AdminServiceHandler::ListSubscription);
+  AddUnary("DescribeSubscription", &AdminServiceHandler::DescribeSubscription);
+  AddUnary("DeleteSubscription", &AdminServiceHandler::DeleteSubscription);
+  AddUnary("DescribeGroupAccumulation", &AdminServiceHandler::DescribeGroupAccumulation);
+  AddUnary("ListConsumerConnection", &AdminServiceHandler::ListConsumerConnection);
+  AddUnary("ResetGroupOffset", &AdminServiceHandler::ResetGroupOffset);
+  AddUnary("QueryMessage", &AdminServiceHandler::QueryMessage);
+  AddUnary("PrintThreadStackTrace", &AdminServiceHandler::PrintThreadStackTrace);
+  AddUnary("VerifyMessage", &AdminServiceHandler::VerifyMessage);
+  AddUnary("AdminSendMessage", &AdminServiceHandler::AdminSendMessage);
+  AddUnary("GetConsumerRunningInfo", &AdminServiceHandler::GetConsumerRunningInfo);
+  AddUnary("QueryTimeSpan", &AdminServiceHandler::QueryTimeSpan);
+  AddUnary("GetTopicRoute", &AdminServiceHandler::GetTopicRoute);
+  AddUnary("GetProxyRuntimeStats", &AdminServiceHandler::GetProxyRuntimeStats);
+  server.AddService(*this);
+}
+
+void AdminServiceHandler::ChangeLogLevel(common::UnaryCall* call, const pb::ChangeLogLevelRequest* request, pb::ChangeLogLevelResponse* response) {
   const std::string level = NameOf(request->level());
   const absl::Status status = set_log_level_(level);
   response->set_remark(status.ok() ? absl::StrCat("the log level is now ", level) : std::string(status.message()));
-  grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
-  reactor->Finish(grpc::Status::OK);
-  return reactor;
+  call->Finish(grpc::Status::OK);
 }
 
-#define FULMAR_ADMIN_NOT_IMPLEMENTED(Name, Request, Response)                                                                         \
-  grpc::ServerUnaryReactor* AdminServiceHandler::Name(grpc::CallbackServerContext* context, const pb::Request*, pb::Response* response) { \
-    return NotImplemented(context, response, #Name);                                                                                  \
+#define FULMAR_ADMIN_NOT_IMPLEMENTED(Name, Request, Response)                                                       \
+  void AdminServiceHandler::Name(common::UnaryCall* call, const pb::Request*, pb::Response* response) { \
+    NotImplemented(call, response, #Name);                                                                          \
   }
 FULMAR_ADMIN_NOT_IMPLEMENTED(DescribeTopicStatus, DescribeTopicStatusRequest, DescribeTopicStatusResponse)
 FULMAR_ADMIN_NOT_IMPLEMENTED(ListSubscription, ListSubscriptionRequest, ListSubscriptionResponse)

@@ -5,24 +5,23 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "apache/rocketmq/v2/admin.grpc.pb.h"
+#include "apache/rocketmq/v2/admin.pb.h"
 #include "services/common/grpc/grpc_server.h"
 
 namespace fulmar::broker {
 
 // The protocol's own Admin service: consoles of the reference call it. Here ChangeLogLevel works; all others answer NOT_IMPLEMENTED. Fulmar's
 // own administration is fulmar.admin.v1.
-// Threads: gRPC's. `set_log_level` is called on them with "debug", "info", "warn" or "error".
-class AdminServiceHandler final : public apache::rocketmq::v2::Admin::CallbackService {
+// Threads: the server's data-plane thread. `set_log_level` is called on it with "debug", "info", "warn" or "error".
+class AdminServiceHandler final : public common::RpcService {
  public:
   static constexpr const char* kServiceName = "apache.rocketmq.v2.Admin";
   using SetLogLevel = std::function<absl::Status(const std::string& level)>;
 
-  AdminServiceHandler(SetLogLevel set_log_level, common::GrpcServer& server) : set_log_level_(std::move(set_log_level)) { server.AddService(kServiceName, *this); }
+  AdminServiceHandler(SetLogLevel set_log_level, common::GrpcServer& server);
 
-#define FULMAR_ADMIN_RPC(Name, Request, Response)                                                                                  \
-  grpc::ServerUnaryReactor* Name(grpc::CallbackServerContext* context, const apache::rocketmq::v2::Request* request, \
-                                 apache::rocketmq::v2::Response* response) override;
+#define FULMAR_ADMIN_RPC(Name, Request, Response) \
+  void Name(common::UnaryCall* call, const apache::rocketmq::v2::Request* request, apache::rocketmq::v2::Response* response);
   FULMAR_ADMIN_RPC(ChangeLogLevel, ChangeLogLevelRequest, ChangeLogLevelResponse)
   FULMAR_ADMIN_RPC(DescribeTopicStatus, DescribeTopicStatusRequest, DescribeTopicStatusResponse)
   FULMAR_ADMIN_RPC(ListSubscription, ListSubscriptionRequest, ListSubscriptionResponse)

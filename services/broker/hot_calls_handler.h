@@ -2,7 +2,7 @@
 #define FULMAR_BROKER_HOT_CALLS_HANDLER_H_
 
 #include "services/broker/data_plane.h"
-#include "services/broker/messaging_service_handler.h"
+#include "services/broker/hot_methods_handler.h"
 #include "services/common/grpc/cq_executor.h"
 
 namespace fulmar::broker {
@@ -11,7 +11,7 @@ namespace fulmar::broker {
 // call is one object that lives until gRPC has given back everything that was asked for it.
 // Borrows: all three, until the queue is drained. Threads: Start() on the queue's thread, which runs everything else too.
 struct HotCalls {
-  MessagingServiceBase& service;
+  HotMethods& service;
   DataPlane& data_plane;
   common::CqExecutor& executor;
 

@@ -98,7 +98,8 @@ std::vector<PullReply::Part> ToParts(const absl::StatusOr<PullOutcome>& outcome,
 
 MessagingHandler::MessagingHandler(MessagingOptions options, Shard& shard, registry::RouteSource* routes, common::GrpcServer& server, common::Clock& clock,
                                    v2edge::RpcMetrics& metrics)
-    : options_(std::move(options)),
+    : RpcService(kServiceName),
+      options_(std::move(options)),
       shard_(shard),
       shard_routes_(options_.routes, shard),
       routes_(routes != nullptr ? *routes : shard_routes_),
@@ -106,9 +107,24 @@ MessagingHandler::MessagingHandler(MessagingOptions options, Shard& shard, regis
       clock_(clock),
       metrics_(metrics),
       data_plane_(options_.data_plane, shard, server.data_plane(), clock, metrics),
-      hot_calls_{*this, data_plane_, server.data_plane()},
+      hot_calls_{hot_methods_, data_plane_, server.data_plane()},
       telemetry_(options_.settings, *this) {
-  server.AddService(kServiceName, *this);
+  AddUnary("QueryRoute", &MessagingHandler::QueryRoute);
+  AddUnary("QueryAssignment", &MessagingHandler::QueryAssignment);
+  AddUnary("Heartbeat", &MessagingHandler::Heartbeat);
+  AddBidi("Telemetry", &MessagingHandler::Telemetry);
+  AddUnary("NotifyClientTermination", &MessagingHandler::NotifyClientTermination);
+  AddUnary("ChangeInvisibleDuration", &MessagingHandler::ChangeInvisibleDuration);
+  AddUnary("ForwardMessageToDeadLetterQueue", &MessagingHandler::ForwardMessageToDeadLetterQueue);
+  AddServerStream("PullMessage", &MessagingHandler::PullMessage);
+  AddUnary("UpdateOffset", &MessagingHandler::UpdateOffset);
+  AddUnary("GetOffset", &MessagingHandler::GetOffset);
+  AddUnary("QueryOffset", &MessagingHandler::QueryOffset);
+  AddUnary("EndTransaction", &MessagingHandler::EndTransaction);
+  AddUnary("RecallMessage", &MessagingHandler::RecallMessage);
+  AddUnary("SyncLiteSubscription", &MessagingHandler::SyncLiteSubscription);
+  server.AddService(*this);
+  server.AddRawMethods(hot_methods_);
 }
 
 MessagingHandler::~MessagingHandler() = default;
@@ -122,67 +138,63 @@ void MessagingHandler::Stop() {
   server_.data_plane().Post([this] { data_plane_.Stop(); });
 }
 
-grpc::ServerUnaryReactor* MessagingHandler::QueryRoute(grpc::CallbackServerContext* context, const pb::QueryRouteRequest* request, pb::QueryRouteResponse* response) {
-  const auto reply = ReplyTo(context, response, "QueryRoute");
-  const CallInfo call = CallInfoOf(*context);
+void MessagingHandler::QueryRoute(common::UnaryCall* unary, const pb::QueryRouteRequest* request, pb::QueryRouteResponse* response) {
+  const auto reply = ReplyTo(unary, response, "QueryRoute");
+  const CallInfo call = CallInfoOf(unary->context());
   registry::RouteQuery query{.topic = WholeName(request->topic(), call), .requested = FromProto(request->endpoints())};
   absl::Status status = CheckClient(call);
   if (status.ok()) status = index::CheckTopicName(query.topic);
-  if (!status.ok()) return reply.End(status), reply.reactor();
+  if (!status.ok()) return reply.End(status);
   routes_.QueryRoute(std::move(query), [reply, topic = request->topic()](absl::StatusOr<registry::Route> route) {
     if (route.ok()) FillRoute(*route, topic, &*reply);
     reply.EndOnLoop(route.status());
   });
-  return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* MessagingHandler::QueryAssignment(grpc::CallbackServerContext* context, const pb::QueryAssignmentRequest* request,
+void MessagingHandler::QueryAssignment(common::UnaryCall* unary, const pb::QueryAssignmentRequest* request,
                                                             pb::QueryAssignmentResponse* response) {
-  const auto reply = ReplyTo(context, response, "QueryAssignment");
-  const CallInfo call = CallInfoOf(*context);
+  const auto reply = ReplyTo(unary, response, "QueryAssignment");
+  const CallInfo call = CallInfoOf(unary->context());
   registry::AssignmentQuery query{
       .topic = WholeName(request->topic(), call), .group = WholeName(request->group(), call), .requested = FromProto(request->endpoints())};
-  if (const absl::Status status = CheckNames(call, query.topic, query.group); !status.ok()) return reply.End(status), reply.reactor();
+  if (const absl::Status status = CheckNames(call, query.topic, query.group); !status.ok()) return reply.End(status);
   routes_.QueryAssignment(std::move(query), [reply, topic = request->topic()](absl::StatusOr<registry::Assignment> assignment) {
     if (assignment.ok()) FillAssignment(*assignment, topic, &*reply);
     reply.EndOnLoop(assignment.status());
   });
-  return reply.reactor();
 }
 
 // A heartbeat may come before settings, or without any after a restart of the server: it stands for itself. Go's first one after a lost
 // connection carries no metadata at all, not even a client id, and counts as a check of the connection.
-grpc::ServerUnaryReactor* MessagingHandler::Heartbeat(grpc::CallbackServerContext* context, const pb::HeartbeatRequest* request, pb::HeartbeatResponse* response) {
-  const auto reply = ReplyTo(context, response, "Heartbeat");
-  const CallInfo call = CallInfoOf(*context);
+void MessagingHandler::Heartbeat(common::UnaryCall* unary, const pb::HeartbeatRequest* request, pb::HeartbeatResponse* response) {
+  const auto reply = ReplyTo(unary, response, "Heartbeat");
+  const CallInfo call = CallInfoOf(unary->context());
   const std::string group = WholeName(request->group(), call);
   absl::Status status;
   if (request->client_type() == pb::LITE_PUSH_CONSUMER || request->client_type() == pb::LITE_SIMPLE_CONSUMER)
     status = errors::UnrecognizedClientType("lite consumers are not served");
   else if (!group.empty()) status = index::CheckGroupName(group);
   if (status.ok() && !call.client_id.empty()) shard_.TouchClient(ToClient(call), group);
-  return reply.End(status), reply.reactor();
+  return reply.End(status);
 }
 
-grpc::ServerBidiReactor<pb::TelemetryCommand, pb::TelemetryCommand>* MessagingHandler::Telemetry(grpc::CallbackServerContext* context) {
-  return telemetry_.Open(context);
-}
+void MessagingHandler::Telemetry(common::ServerCall* call) { telemetry_.Open(*call); }
 
 // Never an error: clients wait for it while they shut down.
-grpc::ServerUnaryReactor* MessagingHandler::NotifyClientTermination(grpc::CallbackServerContext* context, const pb::NotifyClientTerminationRequest* request,
+void MessagingHandler::NotifyClientTermination(common::UnaryCall* unary, const pb::NotifyClientTerminationRequest* request,
                                                                     pb::NotifyClientTerminationResponse* response) {
-  const auto reply = ReplyTo(context, response, "NotifyClientTermination");
-  const CallInfo call = CallInfoOf(*context);
+  const auto reply = ReplyTo(unary, response, "NotifyClientTermination");
+  const CallInfo call = CallInfoOf(unary->context());
   const absl::Status status = CheckClient(call);
   if (status.ok()) shard_.ClientTerminated(std::string(call.client_id), WholeName(request->group(), call));
-  return reply.End(status), reply.reactor();
+  return reply.End(status);
 }
 
 // There is always a handle in the answer, the old one on errors: some clients take it over before they look at the status.
-grpc::ServerUnaryReactor* MessagingHandler::ChangeInvisibleDuration(grpc::CallbackServerContext* context, const pb::ChangeInvisibleDurationRequest* request,
+void MessagingHandler::ChangeInvisibleDuration(common::UnaryCall* unary, const pb::ChangeInvisibleDurationRequest* request,
                                                                     pb::ChangeInvisibleDurationResponse* response) {
-  const auto reply = ReplyTo(context, response, "ChangeInvisibleDuration");
-  const CallInfo call = CallInfoOf(*context);
+  const auto reply = ReplyTo(unary, response, "ChangeInvisibleDuration");
+  const CallInfo call = CallInfoOf(unary->context());
   ChangeInvisibleCommand command{.client = ToClient(call),
                                  .topic = WholeName(request->topic(), call),
                                  .group = WholeName(request->group(), call),
@@ -192,39 +204,36 @@ grpc::ServerUnaryReactor* MessagingHandler::ChangeInvisibleDuration(grpc::Callba
   reply->set_receipt_handle(request->receipt_handle());
   absl::Status status = CheckNames(call, command.topic, command.group);
   if (status.ok()) status = CheckInvisible(command.invisible_duration, options_.max_invisible);
-  if (!status.ok()) return reply.End(status), reply.reactor();
+  if (!status.ok()) return reply.End(status);
   shard_.ChangeInvisible(std::move(command), [reply](absl::StatusOr<std::string> handle) {
     if (handle.ok() && !handle->empty()) reply->set_receipt_handle(*handle);
     reply.EndOnLoop(handle.status());
   });
-  return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* MessagingHandler::ForwardMessageToDeadLetterQueue(grpc::CallbackServerContext* context,
+void MessagingHandler::ForwardMessageToDeadLetterQueue(common::UnaryCall* unary,
                                                                             const pb::ForwardMessageToDeadLetterQueueRequest* request,
                                                                             pb::ForwardMessageToDeadLetterQueueResponse* response) {
-  const auto reply = ReplyTo(context, response, "ForwardMessageToDeadLetterQueue");
-  const CallInfo call = CallInfoOf(*context);
+  const auto reply = ReplyTo(unary, response, "ForwardMessageToDeadLetterQueue");
+  const CallInfo call = CallInfoOf(unary->context());
   DeadLetterCommand command{.client = ToClient(call),
                             .topic = WholeName(request->topic(), call),
                             .group = WholeName(request->group(), call),
                             .receipt_handle = request->receipt_handle(),
                             .message_id = request->message_id(),
                             .delivery_attempt = request->delivery_attempt()};
-  if (const absl::Status status = CheckNames(call, command.topic, command.group); !status.ok()) return reply.End(status), reply.reactor();
+  if (const absl::Status status = CheckNames(call, command.topic, command.group); !status.ok()) return reply.End(status);
   shard_.ForwardToDeadLetter(std::move(command), [reply](absl::Status status) { reply.EndOnLoop(std::move(status)); });
-  return reply.reactor();
 }
 
-grpc::ServerWriteReactor<pb::PullMessageResponse>* MessagingHandler::PullMessage(grpc::CallbackServerContext* context, const pb::PullMessageRequest* request) {
-  const std::shared_ptr<PullReply> reply = PullReply::Make();
+void MessagingHandler::PullMessage(common::ServerCall* stream, const pb::PullMessageRequest* request) {
+  const std::shared_ptr<PullReply> reply = PullReply::Make(*stream);
   v2edge::RpcMetrics::Rpc& rpc = metrics_.Of("PullMessage");
-  const CallInfo call = CallInfoOf(*context);
+  const CallInfo call = CallInfoOf(stream->context());
   absl::StatusOr<PullCommand> command = ToPullCommand(*request, call, options_.data_plane.max_wait, data_plane_.filters());
   if (!command.ok()) {
     rpc.Record(V2CodeOf(command.status()), absl::ZeroDuration());
-    reply->Reply({StatusPart(command.status())});
-    return reply.get();
+    return reply->Reply({StatusPart(command.status())});
   }
   const pb::Resource& topic = request->message_queue().topic();
   DeliveryTarget target{.name_space = std::string(v2edge::EffectiveNamespace(topic.resource_namespace(), call.name_space)),
@@ -234,62 +243,58 @@ grpc::ServerWriteReactor<pb::PullMessageResponse>* MessagingHandler::PullMessage
     rpc.Record(outcome.ok() && outcome->messages.empty() ? V2CodeOf(NothingCame()) : V2CodeOf(outcome.status()), clock_.Steady() - started);
     server_.data_plane().Post([reply, target = std::move(target), outcome = std::move(outcome)] { reply->Reply(ToParts(outcome, target)); });
   });
-  return reply.get();
 }
 
-grpc::ServerUnaryReactor* MessagingHandler::UpdateOffset(grpc::CallbackServerContext* context, const pb::UpdateOffsetRequest* request, pb::UpdateOffsetResponse* response) {
-  const auto reply = ReplyTo(context, response, "UpdateOffset");
-  const CallInfo call = CallInfoOf(*context);
+void MessagingHandler::UpdateOffset(common::UnaryCall* unary, const pb::UpdateOffsetRequest* request, pb::UpdateOffsetResponse* response) {
+  const auto reply = ReplyTo(unary, response, "UpdateOffset");
+  const CallInfo call = CallInfoOf(unary->context());
   const std::string topic = WholeName(request->message_queue().topic(), call), group = WholeName(request->group(), call);
   absl::Status status = CheckNames(call, topic, group);
   if (status.ok() && request->offset() < 0) status = errors::IllegalOffset(absl::StrCat("the offset ", request->offset(), " is negative"));
-  if (!status.ok()) return reply.End(status), reply.reactor();
+  if (!status.ok()) return reply.End(status);
   shard_.UpdateOffset(topic, group, request->message_queue().id(), request->offset(), [reply](absl::Status done) { reply.EndOnLoop(std::move(done)); });
-  return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* MessagingHandler::GetOffset(grpc::CallbackServerContext* context, const pb::GetOffsetRequest* request, pb::GetOffsetResponse* response) {
-  const auto reply = ReplyTo(context, response, "GetOffset");
-  const CallInfo call = CallInfoOf(*context);
+void MessagingHandler::GetOffset(common::UnaryCall* unary, const pb::GetOffsetRequest* request, pb::GetOffsetResponse* response) {
+  const auto reply = ReplyTo(unary, response, "GetOffset");
+  const CallInfo call = CallInfoOf(unary->context());
   const std::string topic = WholeName(request->message_queue().topic(), call), group = WholeName(request->group(), call);
-  if (const absl::Status status = CheckNames(call, topic, group); !status.ok()) return reply.End(status), reply.reactor();
+  if (const absl::Status status = CheckNames(call, topic, group); !status.ok()) return reply.End(status);
   shard_.GetOffset(topic, group, request->message_queue().id(), [reply](absl::StatusOr<int64_t> offset) {
     if (offset.ok()) reply->set_offset(*offset);
     reply.EndOnLoop(offset.status());
   });
-  return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* MessagingHandler::QueryOffset(grpc::CallbackServerContext* context, const pb::QueryOffsetRequest* request, pb::QueryOffsetResponse* response) {
-  const auto reply = ReplyTo(context, response, "QueryOffset");
-  const CallInfo call = CallInfoOf(*context);
+void MessagingHandler::QueryOffset(common::UnaryCall* unary, const pb::QueryOffsetRequest* request, pb::QueryOffsetResponse* response) {
+  const auto reply = ReplyTo(unary, response, "QueryOffset");
+  const CallInfo call = CallInfoOf(unary->context());
   const std::string topic = WholeName(request->message_queue().topic(), call);
   absl::Status status = CheckNames(call, topic, "", false);
   if (status.ok() && request->query_offset_policy() == pb::TIMESTAMP && !request->has_timestamp())
     status = errors::BadRequest("a time is asked for but none is given");
-  if (!status.ok()) return reply.End(status), reply.reactor();
+  if (!status.ok()) return reply.End(status);
   shard_.QueryOffset(topic, request->message_queue().id(), ToPolicy(request->query_offset_policy()), v2edge::FromProto(request->timestamp()),
                      [reply](absl::StatusOr<int64_t> offset) {
                        if (offset.ok()) reply->set_offset(*offset);
                        reply.EndOnLoop(offset.status());
                      });
-  return reply.reactor();
 }
 
-grpc::ServerUnaryReactor* MessagingHandler::EndTransaction(grpc::CallbackServerContext* context, const pb::EndTransactionRequest*, pb::EndTransactionResponse* response) {
-  const auto reply = ReplyTo(context, response, "EndTransaction");
-  return reply.End(errors::NotImplemented("transactions are not implemented yet")), reply.reactor();
+void MessagingHandler::EndTransaction(common::UnaryCall* unary, const pb::EndTransactionRequest*, pb::EndTransactionResponse* response) {
+  const auto reply = ReplyTo(unary, response, "EndTransaction");
+  reply.End(errors::NotImplemented("transactions are not implemented yet"));
 }
 
-grpc::ServerUnaryReactor* MessagingHandler::RecallMessage(grpc::CallbackServerContext* context, const pb::RecallMessageRequest*, pb::RecallMessageResponse* response) {
-  const auto reply = ReplyTo(context, response, "RecallMessage");
-  return reply.End(errors::NotImplemented("delayed messages are not implemented yet")), reply.reactor();
+void MessagingHandler::RecallMessage(common::UnaryCall* unary, const pb::RecallMessageRequest*, pb::RecallMessageResponse* response) {
+  const auto reply = ReplyTo(unary, response, "RecallMessage");
+  reply.End(errors::NotImplemented("delayed messages are not implemented yet"));
 }
 
-grpc::ServerUnaryReactor* MessagingHandler::SyncLiteSubscription(grpc::CallbackServerContext* context, const pb::SyncLiteSubscriptionRequest*,
+void MessagingHandler::SyncLiteSubscription(common::UnaryCall* unary, const pb::SyncLiteSubscriptionRequest*,
                                                                  pb::SyncLiteSubscriptionResponse* response) {
-  const auto reply = ReplyTo(context, response, "SyncLiteSubscription");
-  return reply.End(errors::NotImplemented("lite topics are not implemented yet")), reply.reactor();
+  const auto reply = ReplyTo(unary, response, "SyncLiteSubscription");
+  reply.End(errors::NotImplemented("lite topics are not implemented yet"));
 }
 
 absl::Status MessagingHandler::CheckFilter(int32_t type, std::string_view expression) { return ToFilter(data_plane_.filters(), type, expression).status(); }

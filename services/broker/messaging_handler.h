@@ -5,9 +5,10 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "apache/rocketmq/v2/service.pb.h"
 #include "services/broker/data_plane.h"
 #include "services/broker/hot_calls_handler.h"
-#include "services/broker/messaging_service_handler.h"
+#include "services/broker/hot_methods_handler.h"
 #include "services/broker/shard.h"
 #include "services/broker/shard_routes.h"
 #include "services/broker/unary_reply_handler.h"
@@ -20,6 +21,8 @@
 
 namespace fulmar::broker {
 
+namespace pb = ::apache::rocketmq::v2;
+
 struct MessagingOptions {
   DataPlaneOptions data_plane;
   v2edge::SettingsOptions settings;
@@ -30,10 +33,10 @@ struct MessagingOptions {
 
 // The MessagingService in front of one shard (or of a front door that stands where a shard would).
 //   SendMessage, ReceiveMessage, AckMessage: raw, on the server's data-plane thread, see DataPlane.
-//   All others: generated messages on gRPC's threads; answers of the shard go out on the data-plane thread.
+//   All others: generated messages on the same thread, as an RpcService.
 // Every call is answered exactly once, by the status of the protocol.
 // Borrows: everything given; all outlive it, and it outlives the server's Shutdown().
-class MessagingHandler final : public MessagingServiceBase, private v2edge::TelemetryHost {
+class MessagingHandler final : public common::RpcService, private v2edge::TelemetryHost {
  public:
   static constexpr const char* kServiceName = "apache.rocketmq.v2.MessagingService";
 
@@ -49,24 +52,20 @@ class MessagingHandler final : public MessagingServiceBase, private v2edge::Tele
 
   v2edge::TelemetryHandler& telemetry() { return telemetry_; }
 
-  grpc::ServerUnaryReactor* QueryRoute(grpc::CallbackServerContext*, const pb::QueryRouteRequest*, pb::QueryRouteResponse*) override;
-  grpc::ServerUnaryReactor* QueryAssignment(grpc::CallbackServerContext*, const pb::QueryAssignmentRequest*, pb::QueryAssignmentResponse*) override;
-  grpc::ServerUnaryReactor* Heartbeat(grpc::CallbackServerContext*, const pb::HeartbeatRequest*, pb::HeartbeatResponse*) override;
-  grpc::ServerBidiReactor<pb::TelemetryCommand, pb::TelemetryCommand>* Telemetry(grpc::CallbackServerContext*) override;
-  grpc::ServerUnaryReactor* NotifyClientTermination(grpc::CallbackServerContext*, const pb::NotifyClientTerminationRequest*,
-                                                    pb::NotifyClientTerminationResponse*) override;
-  grpc::ServerUnaryReactor* ChangeInvisibleDuration(grpc::CallbackServerContext*, const pb::ChangeInvisibleDurationRequest*,
-                                                    pb::ChangeInvisibleDurationResponse*) override;
-  grpc::ServerUnaryReactor* ForwardMessageToDeadLetterQueue(grpc::CallbackServerContext*, const pb::ForwardMessageToDeadLetterQueueRequest*,
-                                                            pb::ForwardMessageToDeadLetterQueueResponse*) override;
-  grpc::ServerWriteReactor<pb::PullMessageResponse>* PullMessage(grpc::CallbackServerContext*, const pb::PullMessageRequest*) override;
-  grpc::ServerUnaryReactor* UpdateOffset(grpc::CallbackServerContext*, const pb::UpdateOffsetRequest*, pb::UpdateOffsetResponse*) override;
-  grpc::ServerUnaryReactor* GetOffset(grpc::CallbackServerContext*, const pb::GetOffsetRequest*, pb::GetOffsetResponse*) override;
-  grpc::ServerUnaryReactor* QueryOffset(grpc::CallbackServerContext*, const pb::QueryOffsetRequest*, pb::QueryOffsetResponse*) override;
-  grpc::ServerUnaryReactor* EndTransaction(grpc::CallbackServerContext*, const pb::EndTransactionRequest*, pb::EndTransactionResponse*) override;
-  grpc::ServerUnaryReactor* RecallMessage(grpc::CallbackServerContext*, const pb::RecallMessageRequest*, pb::RecallMessageResponse*) override;
-  grpc::ServerUnaryReactor* SyncLiteSubscription(grpc::CallbackServerContext*, const pb::SyncLiteSubscriptionRequest*,
-                                                 pb::SyncLiteSubscriptionResponse*) override;
+  void QueryRoute(common::UnaryCall*, const pb::QueryRouteRequest*, pb::QueryRouteResponse*);
+  void QueryAssignment(common::UnaryCall*, const pb::QueryAssignmentRequest*, pb::QueryAssignmentResponse*);
+  void Heartbeat(common::UnaryCall*, const pb::HeartbeatRequest*, pb::HeartbeatResponse*);
+  void Telemetry(common::ServerCall*);
+  void NotifyClientTermination(common::UnaryCall*, const pb::NotifyClientTerminationRequest*, pb::NotifyClientTerminationResponse*);
+  void ChangeInvisibleDuration(common::UnaryCall*, const pb::ChangeInvisibleDurationRequest*, pb::ChangeInvisibleDurationResponse*);
+  void ForwardMessageToDeadLetterQueue(common::UnaryCall*, const pb::ForwardMessageToDeadLetterQueueRequest*, pb::ForwardMessageToDeadLetterQueueResponse*);
+  void PullMessage(common::ServerCall*, const pb::PullMessageRequest*);
+  void UpdateOffset(common::UnaryCall*, const pb::UpdateOffsetRequest*, pb::UpdateOffsetResponse*);
+  void GetOffset(common::UnaryCall*, const pb::GetOffsetRequest*, pb::GetOffsetResponse*);
+  void QueryOffset(common::UnaryCall*, const pb::QueryOffsetRequest*, pb::QueryOffsetResponse*);
+  void EndTransaction(common::UnaryCall*, const pb::EndTransactionRequest*, pb::EndTransactionResponse*);
+  void RecallMessage(common::UnaryCall*, const pb::RecallMessageRequest*, pb::RecallMessageResponse*);
+  void SyncLiteSubscription(common::UnaryCall*, const pb::SyncLiteSubscriptionRequest*, pb::SyncLiteSubscriptionResponse*);
 
  private:
   absl::Status CheckFilter(int32_t type, std::string_view expression) override;
@@ -76,8 +75,8 @@ class MessagingHandler final : public MessagingServiceBase, private v2edge::Tele
   void ClientSeen(const v2edge::CallInfo& call, const std::string& group) override;
 
   template <class Response>
-  UnaryReply<Response> ReplyTo(grpc::CallbackServerContext* context, Response* response, const char* rpc) {
-    return {context, response, metrics_.Of(rpc), clock_, server_.data_plane()};
+  UnaryReply<Response> ReplyTo(common::UnaryCall* call, Response* response, const char* rpc) {
+    return {call, response, metrics_.Of(rpc), clock_, server_.data_plane()};
   }
 
   const MessagingOptions options_;
@@ -88,6 +87,7 @@ class MessagingHandler final : public MessagingServiceBase, private v2edge::Tele
   common::Clock& clock_;
   v2edge::RpcMetrics& metrics_;
   DataPlane data_plane_;
+  HotMethods hot_methods_;
   HotCalls hot_calls_;
   v2edge::TelemetryHandler telemetry_;
 };

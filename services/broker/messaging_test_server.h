@@ -11,6 +11,8 @@
 #include <vector>
 
 #include "absl/synchronization/notification.h"
+#include "apache/rocketmq/v2/admin.grpc.pb.h"
+#include "apache/rocketmq/v2/service.grpc.pb.h"
 #include "gtest/gtest.h"
 #include "services/broker/fake_shard_testing.h"
 #include "services/broker/messaging_handler.h"

@@ -4,8 +4,8 @@
 
 namespace fulmar::broker {
 
-std::shared_ptr<PullReply> PullReply::Make() {
-  auto reply = std::make_shared<PullReply>();
+std::shared_ptr<PullReply> PullReply::Make(common::ServerCall& call) {
+  auto reply = std::make_shared<PullReply>(call);
   reply->self_ = reply;
   return reply;
 }
@@ -18,7 +18,7 @@ bool PullReply::Claim() {
 void PullReply::Reply(std::vector<Part> parts) {
   if (!Claim()) return;
   parts_ = std::move(parts);
-  StartWrite(&parts_[0]);
+  StartWrite(parts_[0]);
 }
 
 void PullReply::Fail(grpc::Status status) {
@@ -26,7 +26,7 @@ void PullReply::Fail(grpc::Status status) {
 }
 
 void PullReply::OnWriteDone(bool ok) {
-  if (ok && ++written_ < parts_.size()) return StartWrite(&parts_[written_]);
+  if (ok && ++written_ < parts_.size()) return StartWrite(parts_[written_]);
   Finish(ok ? grpc::Status::OK : grpc::Status::CANCELLED);
 }
 

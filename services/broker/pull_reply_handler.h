@@ -1,23 +1,23 @@
 #ifndef FULMAR_BROKER_PULL_REPLY_HANDLER_H_
 #define FULMAR_BROKER_PULL_REPLY_HANDLER_H_
 
-#include <grpcpp/support/server_callback.h>
-
 #include <memory>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "apache/rocketmq/v2/service.pb.h"
+#include "services/common/grpc/rpc_service.h"
 
 namespace fulmar::broker {
 
 // The stream of one PullMessage: nothing until Reply(), then the parts, then the end. Lives until gRPC is done with it and nobody else
 // holds it. Threads: any.
-class PullReply final : public grpc::ServerWriteReactor<apache::rocketmq::v2::PullMessageResponse>, public std::enable_shared_from_this<PullReply> {
+class PullReply final : public common::ServerWriter<apache::rocketmq::v2::PullMessageResponse>, public std::enable_shared_from_this<PullReply> {
  public:
   using Part = apache::rocketmq::v2::PullMessageResponse;
-  static std::shared_ptr<PullReply> Make();
+  using ServerWriter::ServerWriter;
+  static std::shared_ptr<PullReply> Make(common::ServerCall& call);
 
   // Once. Of a call that was cancelled in between nothing is written.
   void Reply(std::vector<Part> parts);

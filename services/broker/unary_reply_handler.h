@@ -1,8 +1,6 @@
 #ifndef FULMAR_BROKER_UNARY_REPLY_HANDLER_H_
 #define FULMAR_BROKER_UNARY_REPLY_HANDLER_H_
 
-#include <grpcpp/support/server_callback.h>
-
 #include <memory>
 #include <utility>
 
@@ -10,17 +8,18 @@
 #include "services/common/clock.h"
 #include "services/common/errors.h"
 #include "services/common/executor.h"
+#include "services/common/grpc/rpc_service.h"
 #include "services/v2/rpc_metrics.h"
 #include "services/v2/status_convert.h"
 
 namespace fulmar::broker {
 
-// The answer that one callback call owes. Copies stand for the same call; End() is to be called once, from any thread.
+// The answer that one call owes. Copies stand for the same call; End() is to be called once, from any thread.
 template <class Response>
 class UnaryReply {
  public:
-  UnaryReply(grpc::CallbackServerContext* context, Response* response, v2edge::RpcMetrics::Rpc& rpc, common::Clock& clock, common::Executor& loop)
-      : reactor_(context->DefaultReactor()), response_(response), rpc_(&rpc), clock_(&clock), loop_(&loop), started_(clock.Steady()) {}
+  UnaryReply(common::UnaryCall* call, Response* response, v2edge::RpcMetrics::Rpc& rpc, common::Clock& clock, common::Executor& loop)
+      : call_(call), response_(response), rpc_(&rpc), clock_(&clock), loop_(&loop), started_(clock.Steady()) {}
 
   // To be filled before End().
   Response* operator->() const { return response_; }
@@ -30,16 +29,14 @@ class UnaryReply {
   void End(const absl::Status& status) const {
     v2edge::SetStatus(status, response_->mutable_status());
     rpc_->Record(V2CodeOf(status), clock_->Steady() - started_);
-    reactor_->Finish(grpc::Status::OK);
+    call_->Finish(grpc::Status::OK);
   }
   void EndOnLoop(absl::Status status) const {
     loop_->Post([self = *this, status = std::move(status)] { self.End(status); });
   }
 
-  grpc::ServerUnaryReactor* reactor() const { return reactor_; }
-
  private:
-  grpc::ServerUnaryReactor* reactor_;
+  common::UnaryCall* call_;
   Response* response_;
   v2edge::RpcMetrics::Rpc* rpc_;
   common::Clock* clock_;

@@ -27,19 +27,23 @@ grpc::Status Stopping() { return {grpc::StatusCode::UNAVAILABLE, "the server is 
 
 }  // namespace
 
-// One stream. gRPC runs reads, writes and its end side by side, so the little that they share has a mutex. No stream is written to or finished
-// with the mutex held: a reaction may follow at once and wants it too. A read is started with it held, so that none can come after Finish().
-class TelemetryHandler::Stream final : public Reactor, public std::enable_shared_from_this<Stream> {
+// One stream. Commands and the end come from any thread, reactions on the data plane's, so the little that they share has a mutex.
+class TelemetryHandler::Stream final : public common::ServerStream<pb::TelemetryCommand, pb::TelemetryCommand>,
+                                       public std::enable_shared_from_this<Stream> {
  public:
-  Stream(TelemetryHandler& owner, grpc::CallbackServerContext* context)
-      : owner_(owner), client_id_(CallInfoOf(*context).client_id), name_space_(CallInfoOf(*context).name_space), language_(CallInfoOf(*context).language) {}
+  Stream(TelemetryHandler& owner, common::ServerCall& call)
+      : ServerStream(call),
+        owner_(owner),
+        client_id_(CallInfoOf(call.context()).client_id),
+        name_space_(CallInfoOf(call.context()).name_space),
+        language_(CallInfoOf(call.context()).language) {}
 
   void Begin() {
     self_ = shared_from_this();
     StartSendInitialMetadata();  // at once: Rust waits for the headers before it does anything else
     if (client_id_.empty()) return Reject(errors::ClientIdRequired("the header x-mq-client-id is missing"));
     opened_ = true;
-    owner_.host_.StreamOpened(call());
+    owner_.host_.StreamOpened(info());
     owner_.Add(self_);
     ReadNext();
   }
@@ -69,7 +73,7 @@ class TelemetryHandler::Stream final : public Reactor, public std::enable_shared
 
   void OnReadDone(bool ok) override {
     if (!ok) return End(grpc::Status::OK);  // the client is done or gone
-    owner_.host_.ClientSeen(call(), group_);
+    owner_.host_.ClientSeen(info(), group_);
     if (request_.has_settings()) return OnSettings();
     FULMAR_LOG(kDebug, "telemetry_answer", {{"client", client_id_}, {"command", static_cast<int>(request_.command_case())}, {"code", static_cast<int>(request_.status().code())}});
     ReadNext();
@@ -88,22 +92,22 @@ class TelemetryHandler::Stream final : public Reactor, public std::enable_shared
 
   void OnDone() override {
     if (opened_) {
-      owner_.host_.StreamEnded(call());
+      owner_.host_.StreamEnded(info());
       owner_.Remove(self_);
     }
     self_.reset();
   }
 
  private:
-  CallInfo call() const { return {.client_id = client_id_, .name_space = name_space_, .language = language_}; }
+  CallInfo info() const { return {.client_id = client_id_, .name_space = name_space_, .language = language_}; }
 
   void OnSettings() {
     const absl::Status status =
-        CheckSettings(request_.settings(), call(), [this](int32_t type, std::string_view expression) { return owner_.host_.CheckFilter(type, expression); });
+        CheckSettings(request_.settings(), info(), [this](int32_t type, std::string_view expression) { return owner_.host_.CheckFilter(type, expression); });
     if (!status.ok()) return Reject(status);
-    group_ = GroupOf(request_.settings(), call());
+    group_ = GroupOf(request_.settings(), info());
     if (group_.empty()) return Answer(nullptr);
-    owner_.host_.ClientSeen(call(), group_);
+    owner_.host_.ClientSeen(info(), group_);
     owner_.host_.ResolveGroup(group_, [self = shared_from_this()](absl::StatusOr<index::GroupDefinition> group) {
       if (group.ok()) self->Answer(&*group);
       else self->Reject(group.status());
@@ -127,20 +131,23 @@ class TelemetryHandler::Stream final : public Reactor, public std::enable_shared
   }
 
   void ReadNext() {
-    absl::MutexLock lock(&mutex_);
-    if (ending_.has_value()) return;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (ending_.has_value()) return;
+    }
     StartRead(&request_);
   }
 
   // Goes on with the one thing that may be under way: a write, or at last the end.
   void Pump() {
     std::optional<grpc::Status> finish;
+    pb::TelemetryCommand next;
     {
       absl::MutexLock lock(&mutex_);
       if (writing_ || finished_) return;
       if (!queue_.empty()) {
         writing_ = true;
-        written_ = std::move(queue_.front());
+        next = std::move(queue_.front());
         queue_.pop_front();
       } else if (ending_.has_value()) {
         finished_ = true;
@@ -150,7 +157,7 @@ class TelemetryHandler::Stream final : public Reactor, public std::enable_shared
       }
     }
     if (finish.has_value()) Finish(*finish);
-    else StartWrite(&written_);
+    else StartWrite(next);
   }
 
   TelemetryHandler& owner_;
@@ -158,7 +165,6 @@ class TelemetryHandler::Stream final : public Reactor, public std::enable_shared
   bool opened_ = false;
   std::string group_;              // of the last settings; used by one read at a time
   pb::TelemetryCommand request_;   // the same
-  pb::TelemetryCommand written_;   // of the one that is writing
   std::shared_ptr<Stream> self_;   // until gRPC is done with it
 
   absl::Mutex mutex_;
@@ -175,11 +181,7 @@ TelemetryHandler::~TelemetryHandler() {
   FULMAR_CHECK(streams_.empty(), "a telemetry stream outlives its server");
 }
 
-TelemetryHandler::Reactor* TelemetryHandler::Open(grpc::CallbackServerContext* context) {
-  const auto stream = std::make_shared<Stream>(*this, context);
-  stream->Begin();
-  return stream.get();  // gRPC has begun to count on it, so it is still there
-}
+void TelemetryHandler::Open(common::ServerCall& call) { std::make_shared<Stream>(*this, call)->Begin(); }
 
 void TelemetryHandler::Add(std::shared_ptr<Stream> stream) {
   bool stopping = false;

@@ -1,8 +1,6 @@
 #ifndef FULMAR_V2_TELEMETRY_HANDLER_H_
 #define FULMAR_V2_TELEMETRY_HANDLER_H_
 
-#include <grpcpp/support/server_callback.h>
-
 #include <memory>
 #include <string>
 #include <string_view>
@@ -14,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "apache/rocketmq/v2/service.pb.h"
+#include "services/common/grpc/rpc_service.h"
 #include "services/index/definitions.h"
 #include "services/v2/settings_convert.h"
 
@@ -40,15 +39,13 @@ class TelemetryHost {
 // Borrows: the host, which outlives it. Threads: any.
 class TelemetryHandler {
  public:
-  using Reactor = grpc::ServerBidiReactor<pb::TelemetryCommand, pb::TelemetryCommand>;
-
   TelemetryHandler(SettingsOptions options, TelemetryHost& host);
   ~TelemetryHandler();  // all streams have ended
   TelemetryHandler(const TelemetryHandler&) = delete;
   TelemetryHandler& operator=(const TelemetryHandler&) = delete;
 
-  // For the RPC method. The reactor keeps itself until its end.
-  Reactor* Open(grpc::CallbackServerContext* context);
+  // The RPC method.
+  void Open(common::ServerCall& call);
 
   // Sends a command on the newest stream of a client. False: there is none.
   bool Send(std::string_view client_id, pb::TelemetryCommand command);
