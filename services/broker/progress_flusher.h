@@ -2,6 +2,7 @@
 #define FULMAR_BROKER_PROGRESS_FLUSHER_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,9 +14,9 @@
 
 namespace fulmar::broker {
 
-// Carries progress to the offset service: all of each changed queue, all changed queues in one write per flush interval, one write at
-// a time (so that writes cannot overtake each other). While the service is away, what changes goes into the shard's own log at the
-// same pace, and everything the service lacks is offered to it again and again, with growing pauses.
+// Carries progress to the offset service: all of each changed queue, all changed queues once per flush interval, in pieces of bounded
+// size, one write at a time (so that writes cannot overtake each other). While the service is away, what changes goes into the shard's
+// own log at the same pace, and everything the service lacks is offered to it again and again, with growing pauses.
 //
 //            write fails or takes too long
 //   kThere ───────────────────────────────► kAway: changes → own log; everything lacking → service, by backoff
@@ -33,7 +34,7 @@ class ProgressFlusher {
   void Forget(std::vector<index::QueueProgress> deleted);
   // `done` when everything marked until now is durable, at the service or in the log. For acknowledgements with interval 0.
   void WhenKept(DoneStatus done);
-  bool dirty() const { return !changed_.empty() || !lacking_.empty() || writing_; }
+  bool dirty() const { return !changed_.empty() || !lacking_.empty() || writing_ || logging_; }
   bool away() const { return away_; }
   // Forgets all; what waits gets `why`.
   void Clear(const absl::Status& why);
@@ -44,14 +45,30 @@ class ProgressFlusher {
     QueueKey key;
     uint64_t sequence;
   };
+  // What was to be written when a round began and has not been taken by one of its pieces.
+  struct Round {
+    std::vector<index::QueueProgress> deleted;
+    absl::btree_set<QueueKey> changed, lacking;
+    std::vector<DoneStatus> waiting;  // for all of it
+    bool empty() const { return deleted.empty() && changed.empty() && lacking.empty(); }
+  };
+  struct Piece {
+    std::vector<index::QueueProgress> entries;
+    std::vector<Written> written;
+    absl::btree_set<QueueKey> fresh;  // of those, the ones that were changed, and are not in the log
+  };
   void Arm();
   void OnTimer();
-  std::vector<index::QueueProgress> Take(const absl::btree_set<QueueKey>& keys, std::vector<Written>& written);
+  // As much as a piece may hold.
+  Piece TakePiece(Round& round);
   void WriteToService();
+  void WriteNextToLog();
+  // What is left of the round waits as if it had never begun.
+  void EndRound();
   void OnServiceAnswer(uint64_t epoch, const absl::Status& status);
   void OnServiceSlow(uint64_t epoch);
   void GoAway(const absl::Status& why);
-  void WriteToLog(const std::vector<index::QueueProgress>& entries, std::vector<DoneStatus> waiting);
+  void AppendToLog(const std::vector<index::QueueProgress>& entries, DoneStatus done);
   SubscribedQueue* Find(const QueueKey& key);
 
   ShardContext& context_;
@@ -67,10 +84,12 @@ class ProgressFlusher {
   bool writing_ = false;                // a write to the service is under way
   uint64_t epoch_ = 0;                  // of that write; answers of others are late
   absl::Time started_;
-  absl::btree_set<QueueKey> fresh_;     // in that write and not in the log
-  std::vector<index::QueueProgress> in_write_;
-  std::vector<Written> written_;
-  std::vector<DoneStatus> waiting_in_write_;
+  Piece in_write_;                      // that write
+  Round round_;                         // what follows it
+  bool logging_ = false;                // a round into the log is under way
+  Round log_round_;                     // what is left of it
+  uint64_t log_epoch_ = 0;              // posted steps of older ones do nothing
+  std::shared_ptr<absl::Status> logged_;  // what became of its records so far
   common::Executor::TimerId timer_ = 0, slow_timer_ = 0, retry_timer_ = 0;
   absl::Duration backoff_;
 };

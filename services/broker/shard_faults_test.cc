@@ -263,6 +263,51 @@ TEST_F(ShardFaultsTest, AnIndexThatHoldsTooMuchInMemoryMakesSendsWaitForSpace) {
   EXPECT_TRUE(world.Send("t", {"after"}).ok());
 }
 
+// Goal: however many queues changed, no write and no record of progress grows with their number: above 64 MB it would fail for ever. Method:
+// 200,000 changed queues, kept by the service; then by the own log while the service is away; then by the service again.
+TEST_F(ShardFaultsTest, ProgressOfVeryManyQueuesGoesOutInPieces) {
+  constexpr int kGroups = 10, kQueues = 20000;
+  constexpr size_t kAll = size_t{kGroups} * kQueues;
+  world.definitions.topics["wide"] = {.name = "wide", .topic_id = 900, .version = 900, .queues = kQueues};
+  world.Start();
+  const auto reset = [&](int64_t offset) {
+    int done = 0;
+    for (int group = 0; group < kGroups; ++group) {
+      world.shard->ResetGroupOffset(absl::StrCat("g", group), "wide", {.policy = offset == 0 ? OffsetPolicy::kBeginning : OffsetPolicy::kEnd},
+                                    [&](const absl::Status& status) { done += status.ok(); });
+    }
+    EXPECT_TRUE(world.scheduler.RunUntil([&] { return done == kGroups; }, absl::Minutes(1)));
+  };
+  for (int group = 0; group < kGroups; ++group) world.Drain("wide", absl::StrCat("g", group));
+
+  reset(1);
+  ASSERT_TRUE(world.scheduler.RunUntil([&] { return world.progress.kept.size() == kAll; }, absl::Minutes(1))) << world.progress.kept.size();
+  EXPECT_LE(world.progress.largest_write, 5000u);
+  EXPECT_GE(world.progress.writes, 40);
+
+  world.progress.away = true;
+  reset(0);
+  world.scheduler.RunFor(absl::Seconds(10));
+  world.progress.kept.clear();
+  world.Kill();
+  size_t records = 0, largest = 0;
+  ASSERT_TRUE(log::ScanLog(world.files, world.options.log.dir, [&](const log::AppliedEntry& entry) {
+                for (const log::AppliedRecord& record : entry.records) {
+                  if (record.type != log::RecordType::kProgressBatch) continue;
+                  ++records;
+                  largest = std::max(largest, record.body.size());
+                }
+                return true;
+              }).ok());
+  EXPECT_GE(records, 40u);
+  EXPECT_LE(largest, 2u << 20);
+
+  world.progress.away = false;
+  world.Start();
+  EXPECT_TRUE(world.scheduler.RunUntil([&] { return world.progress.kept.size() == kAll; }, absl::Minutes(1))) << world.progress.kept.size();
+  EXPECT_LE(world.progress.largest_write, 5000u);
+}
+
 TEST_F(ShardFaultsTest, WhatWaitsForTheClaimHasABound) {
   world.options.max_parked_receives = 100;
   world.progress.silent = true;

@@ -24,6 +24,7 @@ void FakeProgressStore::Claim(std::string, Term term, index::Done<std::vector<in
 
 void FakeProgressStore::Write(std::string, Term term, std::vector<index::QueueProgress> entries, index::DoneStatus done) {
   ++writes;
+  largest_write = std::max(largest_write, entries.size());
   if (silent) return;
   executor_.Post([this, term, entries = std::move(entries), done = std::move(done)]() mutable {
     if (away) return std::move(done)(absl::UnavailableError("the offset service is away"));

@@ -34,6 +34,7 @@ class FakeProgressStore final : public index::ProgressStore {
   bool away = false;    // answers Unavailable
   bool silent = false;  // never answers
   int64_t writes = 0;
+  size_t largest_write = 0;  // entries
 
  private:
   common::Executor& executor_;

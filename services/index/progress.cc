@@ -58,6 +58,12 @@ std::string Encode(const QueueProgress& progress) {
   return bytes;
 }
 
+size_t MaxEncodedBytes(const QueueProgress& progress) {
+  constexpr size_t kVarint = 10;
+  return 2 + 2 * sizeof(uint32_t) + progress.group.size() + 5 * kVarint + progress.acked.size() * 2 * kVarint +
+         progress.in_flight.size() * (2 * kVarint + 5 + 1);
+}
+
 absl::StatusOr<QueueProgress> DecodeProgress(std::string_view bytes) {
   ByteReader reader(bytes);
   if (reader.U8() != kFormat) return absl::DataLossError("progress: unknown format");

@@ -42,6 +42,8 @@ struct QueueProgress {
 };
 
 std::string Encode(const QueueProgress& progress);
+// At least as many bytes as Encode() makes of it, in less time: for filling a record or a request up to a bound.
+size_t MaxEncodedBytes(const QueueProgress& progress);
 absl::StatusOr<QueueProgress> DecodeProgress(std::string_view bytes);
 
 // InvalidArgument unless the entry is as described above: sorted, disjoint, nothing negative or below the cursor.

@@ -276,8 +276,34 @@ void OffsetCore::AppendProgress(std::string shard, Term term, std::vector<QueueP
   ++counts_.writes;
   counts_.written_entries += entries.size();
   if (entries.empty()) return std::move(done)(absl::OkStatus());
-  std::string body = Encode(ProgressRecord{std::move(shard), term, std::move(entries)});
-  Append(log::RecordType::kProgress, std::move(body), std::move(done));
+  // Whatever one call brings, a record stays small. The entries are independent; a caller that sees an error writes all of them again.
+  struct Answer {
+    size_t records = 1;  // not answered; one more while they are made
+    absl::Status status;
+    index::DoneStatus done;
+    void Count(const absl::Status& appended) {
+      status.Update(appended);
+      if (--records == 0) std::move(done)(status);
+    }
+  };
+  auto answer = std::make_shared<Answer>(Answer{.done = std::move(done)});
+  ProgressRecord record{.shard = std::move(shard), .term = term};
+  size_t bytes = 0;
+  const auto append = [&] {
+    kShardThread.AssertHeld(env_.shard);
+    ++answer->records;
+    Append(log::RecordType::kProgress, Encode(record), [answer](const absl::Status& status) { answer->Count(status); });
+    record.entries.clear();
+    bytes = 0;
+  };
+  for (QueueProgress& entry : entries) {
+    const size_t more = index::MaxEncodedBytes(entry);
+    if (bytes > 0 && bytes + more > options_.max_progress_record_bytes) append();
+    bytes += more;
+    record.entries.push_back(std::move(entry));
+  }
+  append();
+  answer->Count(absl::OkStatus());
 }
 
 // --- Compaction.

@@ -35,6 +35,7 @@ struct OffsetCoreOptions {
   log::LogOptions log;
   LogCompaction::Options compaction;
   LedgerOptions ledger;
+  size_t max_progress_record_bytes = 1 << 20;  // above, entries of one write go into several records
   size_t max_deletions = 65536;   // newest ones remembered for watchers
   size_t max_waiting = 100000;    // requests that wait for the log; more are refused with ResourceExhausted
   absl::Duration start_grace = absl::Seconds(5);  // how long requests wait for the first leader

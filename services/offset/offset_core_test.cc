@@ -164,6 +164,42 @@ TEST_F(OffsetCoreTest, AClaimGivesBackWhatWasWrittenForThatShard) {
   EXPECT_THAT(node_.Claim("unheard", 1).value(), IsEmpty());
 }
 
+// Goal: however many queues one write brings, no record comes near the largest that the log takes. Method: small records, read back raw.
+TEST_F(OffsetCoreTest, AWriteOfManyEntriesBecomesSmallRecords) {
+  node_.Kill();
+  node_.options().max_progress_record_bytes = 4096;
+  node_.options().log.segment_bytes = 8 << 20;
+  ASSERT_TRUE(node_.Start().ok());
+  Claim();
+  const uint32_t topic = Topic("t");
+  Group("g");
+  std::vector<QueueProgress> entries;
+  for (int32_t queue = 0; queue < 20000; ++queue) entries.push_back(ProgressOf("g", topic, queue, queue));
+  // The last word on one queue, far behind its first.
+  entries.push_back(ProgressOf("g", topic, 7, 3));
+  QueueProgress deleted = ProgressOf("g", topic, 1, 5);
+  deleted.deleted = true;
+  entries.push_back(deleted);
+
+  ASSERT_TRUE(node_.Write("s", 1, entries).ok());
+
+  const OffsetNode::Progress kept = node_.Claim("s", 2).value();
+  EXPECT_THAT(kept, SizeIs(19999));
+  EXPECT_EQ(kept[3].cursor, 7);
+  EXPECT_EQ(node_.Status().writes, 1u);
+  node_.Kill();
+  size_t records = 0, largest = 0;
+  ASSERT_TRUE(log::ScanLog(node_.files(), "/offset", [&](const log::AppliedEntry& entry) {
+                for (const log::AppliedRecord& record : entry.records) {
+                  records += record.type == log::RecordType::kProgress;
+                  largest = std::max(largest, record.body.size());
+                }
+                return true;
+              }).ok());
+  EXPECT_GT(records, 100u);
+  EXPECT_LE(largest, 5000u);
+}
+
 TEST_F(OffsetCoreTest, AnEntryMarkedDeletedIsForgotten) {
   Claim();
   const uint32_t topic = Topic("t");
