@@ -130,7 +130,8 @@ absl::StatusOr<NewMessage> ToNewMessage(const wire::MessageFields& message, uint
   view.user = scratch.user;
   view.body = message.body;
   return NewMessage{.record = EncodeMessageRecord(view), .message_id = std::string(message.message_id), .tag_hash = view.tag_hash,
-                    .priority = message.priority.value_or(0)};
+                    .priority = message.priority.value_or(0),
+                    .body_digest = md5};
 }
 
 }  // namespace

@@ -14,9 +14,10 @@ static_assert(std::endian::native == std::endian::little, "records are little-en
 constexpr uint8_t kVersion = 1;
 
 // Where things lie; see the drawing in the header.
-constexpr size_t kTypeAt = 1, kTopicIdAt = 4, kQueueAt = 8, kTagHashAt = 12, kOffsetAt = 16, kStoreTimeAt = 24, kBornTimeAt = 32;
+constexpr size_t kTypeAt = 1, kFlagsAt = 2, kTopicIdAt = 4, kQueueAt = 8, kTagHashAt = 12, kOffsetAt = 16, kStoreTimeAt = 24, kBornTimeAt = 32;
 constexpr size_t kSizesAt = 40;
 constexpr size_t kParts = 7;
+constexpr uint16_t kHasDedupKey = 1;
 constexpr size_t kMessageHeaderBytes = kSizesAt + kParts * sizeof(uint32_t);
 
 template <class T>
@@ -62,6 +63,11 @@ absl::StatusOr<MessageView> ParseMessageRecord(std::string_view record) {
     at += size;
     size_at += sizeof(uint32_t);
   }
+  if ((Load<uint16_t>(record, kFlagsAt) & kHasDedupKey) != 0) {
+    if (record.size() - at < kDedupKeyBytes) return absl::DataLossError(absl::StrCat("message record of ", record.size(), " bytes lacks its dedup key"));
+    message.dedup_key = record.substr(at, kDedupKeyBytes);
+    at += kDedupKeyBytes;
+  }
   if (at != record.size())
     return absl::DataLossError(absl::StrCat("message record of ", record.size(), " bytes has parts of ", at, " bytes"));
   return message;
@@ -93,6 +99,11 @@ void PlaceMessage(std::string& record, uint32_t topic_id, int32_t queue, int64_t
   Store<int32_t>(record.data(), kQueueAt, queue);
   Store<int64_t>(record.data(), kOffsetAt, offset);
   Store<int64_t>(record.data(), kStoreTimeAt, store_time_ms);
+}
+
+void AddDedupKey(std::string& record, std::string_view key) {
+  Store<uint16_t>(record.data(), kFlagsAt, static_cast<uint16_t>(Load<uint16_t>(record, kFlagsAt) | kHasDedupKey));
+  record.append(key.substr(0, kDedupKeyBytes));
 }
 
 // FNV-1a. The value is stored in every record and index entry: it can never change.

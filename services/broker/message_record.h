@@ -24,6 +24,7 @@ namespace fulmar::broker {
 //   user                                wire bytes of the Message.user_properties map entries, each with its field tag
 //   body                                plain bytes
 //   origin_topic | origin_id            only of a dead letter: where it came from (DeadLetterQueue)
+//   dedup key                           16 bytes, only with flag 1: sent to a topic with a dedup window (dedup.h)
 struct MessageView {
   uint8_t type = 0;  // v2 MessageType number
   uint32_t topic_id = 0;
@@ -33,6 +34,7 @@ struct MessageView {
   int64_t store_time_ms = 0;
   int64_t born_time_ms = 0;
   std::string_view message_id, tag, system, user, body, origin_topic, origin_id;
+  std::string_view dedup_key;  // empty or kDedupKeyBytes; EncodeMessageRecord() leaves it out: a copy is another message
 };
 
 // Views into `record`, which must outlive the result. DataLoss on damage; never reads outside.
@@ -40,6 +42,10 @@ absl::StatusOr<MessageView> ParseMessageRecord(std::string_view record);
 // topic_id, queue, offset and store time may be zero: PlaceMessage() fills them in later.
 std::string EncodeMessageRecord(const MessageView& message);
 void PlaceMessage(std::string& record, uint32_t topic_id, int32_t queue, int64_t offset, int64_t store_time_ms);
+
+inline constexpr size_t kDedupKeyBytes = 16;
+// To a record of EncodeMessageRecord(), once.
+void AddDedupKey(std::string& record, std::string_view key);
 
 // Of the exact tag; never 0 for a non-empty tag.
 uint32_t TagHash(std::string_view tag);

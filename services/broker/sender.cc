@@ -29,15 +29,20 @@ absl::Status ClientError(const absl::Status& status) {
 struct Sender::Batch {
   std::vector<SendOutcome> outcomes;
   size_t open = 0;
-  uint64_t bytes = 0;
+  uint64_t bytes = 0, repeats = 0;
   std::string topic;
   Done<std::vector<SendOutcome>> done;
 
+  // One is answered without having been stored.
+  void CountRepeat(uint64_t its_bytes) {
+    ++repeats;
+    bytes -= its_bytes;
+  }
   void Settle(ShardContext& context) {
     if (--open > 0) return;
     const auto stored = static_cast<uint64_t>(
         std::count_if(outcomes.begin(), outcomes.end(), [](const SendOutcome& outcome) { return outcome.status.ok(); }));
-    if (stored > 0) context.observer().OnStored(topic, stored, bytes);
+    if (stored > repeats) context.observer().OnStored(topic, stored - repeats, bytes);
     if (stored < outcomes.size()) context.observer().OnSendRefused(outcomes.size() - stored);
     const absl::Status& first = outcomes.front().status;
     const bool all_alike = stored == 0 && std::all_of(outcomes.begin(), outcomes.end(), [&first](const SendOutcome& outcome) {
@@ -91,18 +96,42 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
   for (size_t i = 0; i < command.messages.size(); ++i) {
     Queue& queue = priority ? *topic.queues[static_cast<size_t>(PriorityLevel(command.messages[i].priority, topic.queues.size()))]
                             : QueueInTurn(topic);
-    Append(context_, topic, queue, std::move(command.messages[i].record), topic.definition.durability,
-           [this, batch, i](const absl::StatusOr<Placed>& placed) {
-             SendOutcome& outcome = batch->outcomes[i];
-             if (placed.ok()) {
-               outcome.queue = placed->queue;
-               outcome.offset = placed->offset;
-             } else {
-               outcome.status = placed.status();
-             }
-             batch->Settle(context_);
-           });
+    const auto settle = [this, batch, i](const absl::StatusOr<Placed>& placed) {
+      SendOutcome& outcome = batch->outcomes[i];
+      if (placed.ok()) {
+        outcome.queue = placed->queue;
+        outcome.offset = placed->offset;
+      } else {
+        outcome.status = placed.status();
+      }
+      batch->Settle(context_);
+    };
+    std::string& record = command.messages[i].record;
+    if (topic.definition.dedup_window > absl::ZeroDuration()) {
+      AppendOnce(topic, queue, command.client, batch->outcomes[i].message_id, command.messages[i].body_digest, std::move(record),
+                 [batch, settle, bytes = record.size()](const absl::StatusOr<Placed>& placed, bool repeat) {
+                   if (repeat) batch->CountRepeat(bytes);
+                   settle(placed);
+                 });
+    } else {
+      Append(context_, topic, queue, std::move(record), topic.definition.durability, settle);
+    }
   }
+}
+
+void Sender::AppendOnce(Topic& topic, Queue& queue, const ClientRef& client, const std::string& message_id, const std::string& body_digest,
+                        std::string record, absl::AnyInvocable<void(const absl::StatusOr<Placed>&, bool repeat)> settle) {
+  auto shared = std::make_shared<decltype(settle)>(std::move(settle));
+  const std::optional<DedupKey> key = dedup_.Begin(topic, client, message_id, body_digest,
+                                                   [shared](const absl::StatusOr<Placed>& placed) { (*shared)(placed, true); });
+  if (!key) return;
+  AddDedupKey(record, {reinterpret_cast<const char*>(key->data()), key->size()});
+  // Answered when it is applied, so that a repeat finds it either here or in the index.
+  Append(context_, topic, queue, std::move(record), log::Durability::kSync,
+         [this, shared, topic_id = topic.definition.topic_id, key = *key](const absl::StatusOr<Placed>& placed) {
+           dedup_.End(topic_id, key, placed);
+           (*shared)(placed, false);
+         });
 }
 
 void Sender::Append(ShardContext& context, Topic& topic, std::string record, log::Durability durability,

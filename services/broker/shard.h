@@ -43,6 +43,7 @@ struct NewMessage {
   std::string message_id;
   uint32_t tag_hash = 0;
   int32_t priority = 0;    // PRIORITY only
+  std::string body_digest;  // names the body among those of one message id; for dedup windows
 };
 struct SendCommand {
   ClientRef client;

@@ -40,7 +40,8 @@ ShardImpl::ShardImpl(const ShardOptions& options, Env env)
       delivery_(context_, consumers_, definitions_, clients_, progress_, retry_),
       acknowledgements_(context_, consumers_, delivery_, progress_, retry_, dead_letters_, clients_),
       pulls_(context_, consumers_, definitions_, progress_, delivery_, clients_),
-      sender_(context_, definitions_, clients_),
+      dedup_(context_),
+      sender_(context_, definitions_, clients_, dedup_),
       retention_(context_, consumers_, progress_),
       claim_backoff_(kFirstClaimBackoff) {}
 
@@ -419,6 +420,7 @@ void ShardImpl::ClientTerminated(const std::string& client_id, const std::string
 void ShardImpl::SweepClients() {
   if (phase_ == Phase::kStopping || phase_ == Phase::kStopped) return;
   retry_.ClientsGone(clients_.TakeGone(context_.NowMs()));
+  if (phase_ == Phase::kServing) dedup_.Expire();
   context_.After(kClientSweep, [this] { SweepClients(); });
 }
 

@@ -14,6 +14,7 @@
 #include "services/broker/client_table.h"
 #include "services/broker/consumers.h"
 #include "services/broker/dead_letters.h"
+#include "services/broker/dedup.h"
 #include "services/broker/delivery.h"
 #include "services/broker/progress_flusher.h"
 #include "services/broker/pulls.h"
@@ -105,6 +106,7 @@ class ShardImpl final : public Shard, private log::StateMachine {
   Delivery delivery_;
   Acknowledgements acknowledgements_;
   Pulls pulls_;
+  Dedup dedup_;
   Sender sender_;
   Retention retention_;
 

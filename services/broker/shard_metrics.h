@@ -30,6 +30,7 @@ class ShardObserver {
   virtual void OnDeadLettered(std::string_view /*topic*/, std::string_view /*group*/) {}
   virtual void OnLost(std::string_view /*topic*/, std::string_view /*group*/, uint64_t /*messages*/) {}
   virtual void OnExpired(std::string_view /*topic*/, std::string_view /*group*/, uint64_t /*messages*/) {}
+  virtual void OnDeduplicated(std::string_view /*topic*/, uint64_t /*messages*/) {}
   virtual void OnUnreadable() {}
   virtual void OnSendRefused(uint64_t /*messages*/) {}
   enum class ProgressResult { kStored, kLogged, kFailed };

@@ -63,6 +63,7 @@ absl::Status ShardState::Load() {
 void ShardState::Apply(const log::AppliedEntry& entry, Changes& changes) {
   batch_.Clear();
   touched_.clear();
+  new_dedup_.clear();
   last_queue_ = nullptr;
   for (const log::AppliedRecord& record : entry.records) {
     switch (record.type) {
@@ -74,6 +75,7 @@ void ShardState::Apply(const log::AppliedEntry& entry, Changes& changes) {
       case log::RecordType::kHandleKey: ApplyHandleKey(record, changes); break;
       case log::RecordType::kQueueCounters: ApplyCounters(record); break;
       case log::RecordType::kProgressBatch: ApplyProgress(record); break;
+      case log::RecordType::kDedupEntries: ApplyDedupEntries(record); break;
       default:
         FULMAR_CHECK(false, absl::StrCat("record at position ", record.position.value, " has type ",
                                          static_cast<int>(record.type), ", which no broker shard writes"));
@@ -119,6 +121,8 @@ void ShardState::ApplyMessage(const log::AppliedRecord& record, Changes& changes
                                 .tag_hash = message.tag_hash,
                                 .store_time_ms = message.store_time_ms};
   index::QueueIndex::Append(batch_, id, entry);
+  newest_store_ms_ = std::max(newest_store_ms_, message.store_time_ms);
+  if (!message.dedup_key.empty()) ApplyDedupKey(message, record.position);
   queue.recent.Add(entry);
   ++queue.counters.next;
   queue.newest_record = record.position;
@@ -127,6 +131,35 @@ void ShardState::ApplyMessage(const log::AppliedRecord& record, Changes& changes
     touched_.push_back(&queue);
     changes.grown.push_back(&queue);
   }
+}
+
+void ShardState::ApplyDedupKey(const MessageView& message, LogPosition position) {
+  DedupEntry entry{.topic_id = message.topic_id, .queue = message.queue, .offset = message.offset,
+                   .store_time_ms = message.store_time_ms, .position = position};
+  std::copy_n(message.dedup_key.begin(), entry.key.size(), entry.key.begin());
+  DedupIndex::Put(batch_, entry);
+  new_dedup_.emplace(entry.topic_id, entry.key);
+}
+
+void ShardState::ApplyDedupEntries(const log::AppliedRecord& record) {
+  for (const DedupEntry& entry : MustDecode(DecodeDedupEntries(record.body.view(), record.position), record)) {
+    // Said again as it was then: a message that came after its window may have taken its place meanwhile.
+    if (new_dedup_.contains({entry.topic_id, entry.key})) continue;
+    const std::optional<DedupEntry> known = dedup_.Find(entry.topic_id, entry.key);
+    if (!known || known->store_time_ms <= entry.store_time_ms) DedupIndex::Put(batch_, entry);
+  }
+}
+
+bool ShardState::InDedupWindow(const DedupEntry& entry, int64_t now_ms) const {
+  const auto topic = topics_by_id_.find(entry.topic_id);
+  return topic != topics_by_id_.end() &&
+         now_ms - entry.store_time_ms < absl::ToInt64Milliseconds(topic->second->definition.dedup_window);
+}
+
+void ShardState::ExpireDedup(size_t slice, int64_t now_ms) {
+  batch_.Clear();
+  dedup_.Expire(slice, [&](const DedupEntry& entry) { return !InDedupWindow(entry, now_ms); }, batch_);
+  if (!batch_.empty()) kv_.Write(batch_);
 }
 
 void ShardState::ApplyTopic(const log::AppliedRecord& record, Changes& changes) {
@@ -323,7 +356,20 @@ std::vector<std::pair<log::RecordType, std::string>> ShardState::SnapshotsBelow(
     if (!stored.ok()) continue;
     records.emplace_back(log::RecordType::kProgressBatch, EncodeProgressBatch({std::string(stored->body)}));
   }
+  AddDedupSnapshots(position, records);
   return records;
+}
+
+// Chunks of a size that the log takes lightly; what is left over is found when the caller looks again.
+void ShardState::AddDedupSnapshots(LogPosition position, std::vector<std::pair<log::RecordType, std::string>>& records) const {
+  constexpr size_t kAtOnce = 20000, kPerRecord = 1000;
+  const std::vector<DedupEntry> entries =
+      dedup_.Below(position, kAtOnce, [this](const DedupEntry& entry) { return InDedupWindow(entry, newest_store_ms_); });
+  for (size_t at = 0; at < entries.size(); at += kPerRecord) {
+    const auto begin = entries.begin() + static_cast<ptrdiff_t>(at);
+    records.emplace_back(log::RecordType::kDedupEntries,
+                         EncodeDedupEntries({begin, begin + static_cast<ptrdiff_t>(std::min(kPerRecord, entries.size() - at))}));
+  }
 }
 
 void ShardState::ResetProjections() {

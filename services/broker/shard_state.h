@@ -10,8 +10,11 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "services/broker/dedup_index.h"
+#include "services/broker/message_record.h"
 #include "services/broker/receipt_handle.h"
 #include "services/broker/recent_entries.h"
 #include "services/common/ids.h"
@@ -64,7 +67,7 @@ struct Changes {
 // Owns: nothing on disk. Borrows: the store. Threads: the shard.
 class ShardState {
  public:
-  explicit ShardState(index::KvStore& kv) : kv_(kv), index_(kv) {}
+  explicit ShardState(index::KvStore& kv) : kv_(kv), index_(kv), dedup_(kv) {}
 
   // What the store holds. Errors: DataLoss (a damaged value), FailedPrecondition (another format): the caller says how to rebuild.
   absl::Status Load();
@@ -87,6 +90,9 @@ class ShardState {
   int64_t queues() const { return static_cast<int64_t>(queues_.size()); }
   uint64_t definitions_version() const { return definitions_version_; }
   const index::QueueIndex& index() const { return index_; }
+  const DedupIndex& dedup() const { return dedup_; }
+  // Removes a slice of the entries whose window is over. Not said by the log: until all are gone, equal logs may differ in them.
+  void ExpireDedup(size_t slice, int64_t now_ms);
   const log::AppliedPoint& applied() const { return applied_; }
 
   // Progress that a leader wrote into the log because the offset service was away.
@@ -127,9 +133,16 @@ class ShardState {
   void ApplyHandleKey(const log::AppliedRecord& record, Changes& changes);
   void ApplyCounters(const log::AppliedRecord& record);
   void ApplyProgress(const log::AppliedRecord& record);
+  void ApplyDedupKey(const MessageView& message, LogPosition position);
+  void ApplyDedupEntries(const log::AppliedRecord& record);
+  void AddDedupSnapshots(LogPosition position, std::vector<std::pair<log::RecordType, std::string>>& records) const;
+  bool InDedupWindow(const DedupEntry& entry, int64_t now_ms) const;
 
   index::KvStore& kv_;
   index::QueueIndex index_;
+  DedupIndex dedup_;
+  int64_t newest_store_ms_ = 0;                                    // of the messages applied by this process
+  absl::flat_hash_set<std::pair<uint32_t, DedupKey>> new_dedup_;  // of the entry that is being applied
   log::AppliedPoint applied_;
   absl::btree_map<std::string, std::unique_ptr<Topic>> topics_;
   absl::btree_map<uint32_t, Topic*> topics_by_id_;

@@ -76,6 +76,7 @@ ShardMetrics::TopicSeries& ShardMetrics::Of(std::string_view topic) {
   const TopicSeries series{
       &metrics_.AddCounter("fulmar_broker_messages_in_total", "Messages stored.", labels),
       &metrics_.AddCounter("fulmar_broker_bytes_in_total", "Bytes of messages stored.", labels),
+      &metrics_.AddCounter("fulmar_broker_deduplicated_total", "Repeats inside a dedup window, answered without being stored.", labels),
   };
   return topics_.emplace(topic, series).first->second;
 }

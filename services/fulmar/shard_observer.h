@@ -50,6 +50,7 @@ class ShardMetrics final : public broker::ShardObserver {
   void OnDeadLettered(std::string_view topic, std::string_view group) override;
   void OnLost(std::string_view topic, std::string_view group, uint64_t messages) override;
   void OnExpired(std::string_view topic, std::string_view group, uint64_t messages) override;
+  void OnDeduplicated(std::string_view topic, uint64_t messages) override { Of(topic).deduplicated->Add(messages); }
   void OnUnreadable() override { unreadable_.Add(); }
   void OnSendRefused(uint64_t messages) override { sends_refused_.Add(messages); }
   void OnProgressWritten(ProgressResult result, absl::Duration took, uint64_t queues) override;
@@ -60,6 +61,7 @@ class ShardMetrics final : public broker::ShardObserver {
   struct TopicSeries {
     common::Counter* messages_in;
     common::Counter* bytes_in;
+    common::Counter* deduplicated;
   };
   struct GroupSeries {
     common::Counter* messages_out;

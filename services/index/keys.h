@@ -33,6 +33,7 @@
 //   'w' 'b' position u64                                      id i64: whose body lies there
 //   'w' 'd' position u64                                      id i64: who ended (was released or dropped) by the record there
 //   'w' 'n'                                                   counts and bytes of what waits
+//   'd' ...                                                   messages inside dedup windows, a broker shard only; see broker/dedup_index.h
 //   offset service only:
 //   'k' shard                                                 stored: term i64 (the claim)
 //   'n'                                                       stored: next topic id u32 | last definition version u64

@@ -22,6 +22,7 @@ enum class RecordType : uint8_t {
   kHeldReleased = 10,    // it is in a queue from here on
   kHeldDropped = 11,     // it will never be: recalled, rolled back
   kHeldUpdated = 12,     // checks of a half message
+  kDedupEntries = 13,    // snapshot: messages of dedup windows whose newest record is about to be removed (broker/dedup_index.h)
 
   // The offset service's log (offset/records.h).
   kTopicDefinition = 64,
