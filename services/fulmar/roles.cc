@@ -351,9 +351,9 @@ absl::Status RunStandalone(Config& config) {
   registry::RegistryHandler registry(table);
   offset::OffsetHandler offset_service(offset->core());
   offset::LedgerHandler ledger_service(offset->core());
-  process.server().AddService("fulmar.admin.v1.AdminService", admin);
-  process.server().AddService("fulmar.registry.v1.RegistryService", registry);
-  process.server().AddService("fulmar.offset.v1.OffsetService", offset_service);
+  process.server().AddService(admin);
+  process.server().AddService(registry);
+  process.server().AddService(offset_service);
   process.server().AddService(ledger_service);
 
   FULMAR_RETURN_IF_ERROR(process.Serve());
@@ -385,7 +385,7 @@ absl::Status RunOffset(Config& config) {
   FULMAR_ASSIGN_OR_RETURN(std::unique_ptr<OffsetNode> offset, OffsetNode::Open(process.options(), process.machine()));
   offset::OffsetHandler service(offset->core());
   offset::LedgerHandler ledger_service(offset->core());
-  process.server().AddService("fulmar.offset.v1.OffsetService", service);
+  process.server().AddService(service);
   process.server().AddService(ledger_service);
   FULMAR_RETURN_IF_ERROR(process.Serve());
   offset->Start();
@@ -403,13 +403,15 @@ absl::Status RunBroker(Config& config) {
   const ProcessOptions& options = process.options();
   FULMAR_RETURN_IF_ERROR(process.machine().files.MakeDirs(options.server.data));
   FULMAR_RETURN_IF_ERROR(process.Bind());
-  offset::OffsetClient stores(ChannelTo(options.broker.offset_endpoint), process.control());
+  offset::OffsetClient stores(process.server().clients(), ChannelTo(options.broker.offset_endpoint), process.control());
   FULMAR_ASSIGN_OR_RETURN(std::unique_ptr<BrokerNode> broker, BrokerNode::Open(options, process.machine(), stores, stores));
 
   FULMAR_ASSIGN_OR_RETURN(registry::Announcer::Options announcer_options, AnnouncerOptionsOf(options, process.advertised()));
+  std::vector<std::unique_ptr<common::RpcClient>> registries;
   std::vector<std::unique_ptr<registry::AnnounceSink>> sinks;
   for (const std::string& address : options.broker.registries) {
-    sinks.push_back(std::make_unique<registry::RemoteAnnounceSink>(ChannelTo(address), [address](const std::string& problem) {
+    registries.push_back(std::make_unique<common::RpcClient>(process.server().clients(), ChannelTo(address), "fulmar.registry.v1.RegistryService"));
+    sinks.push_back(std::make_unique<registry::RemoteAnnounceSink>(*registries.back(), [address](const std::string& problem) {
       if (problem.empty()) {
         FULMAR_LOG(kInfo, "registry_reached", {{"registry", address}});
       } else {
@@ -424,7 +426,7 @@ absl::Status RunBroker(Config& config) {
   registry::LocalAdminView view(options.broker.shard, broker->shard(), {process.advertised(), Version()},
                                 [] { return std::vector<admin::v1::ServiceStatus>(); });
   registry::AdminHandler admin(stores, view, SetLevelByName);
-  process.server().AddService("fulmar.admin.v1.AdminService", admin);
+  process.server().AddService(admin);
   FULMAR_RETURN_IF_ERROR(process.Serve());
   messaging.Start();
   broker->Start();
@@ -447,20 +449,20 @@ absl::Status RunRegistry(Config& config) {
   Process process(Role::kRegistry, config);
   const ProcessOptions& options = process.options();
   FULMAR_RETURN_IF_ERROR(process.Bind());
-  offset::OffsetClient stores(ChannelTo(options.registry.offset_endpoint), process.control());
+  offset::OffsetClient stores(process.server().clients(), ChannelTo(options.registry.offset_endpoint), process.control());
   registry::RouteTable table(process.machine().clock);
   const registry::RouteServiceOptions route_options = RouteOptionsOf(options, /*standalone=*/false);
   registry::RouteService routes(route_options, table, stores);
   registry::FrontDoor front_door(route_options, stores);
   broker::MessagingHandler messaging(MessagingOptionsOf(options, process.advertised(), route_options.mode == registry::RouteMode::kGateway), front_door,
                                      &routes, process.server(), process.machine().clock, process.rpc_metrics());
-  registry::RemoteAdminView view(process.machine().clock, table, ChannelTo, [&process] {
+  registry::RemoteAdminView view(process.server().clients(), table, ChannelTo, [&process] {
     return std::vector<admin::v1::ServiceStatus>{ServiceRow("registry", process.advertised(), absl::OkStatus())};
   });
   registry::AdminHandler admin(stores, view, SetLevelByName);
   registry::RegistryHandler registry(table);
-  process.server().AddService("fulmar.admin.v1.AdminService", admin);
-  process.server().AddService("fulmar.registry.v1.RegistryService", registry);
+  process.server().AddService(admin);
+  process.server().AddService(registry);
   FULMAR_RETURN_IF_ERROR(process.Serve());
   messaging.Start();
   process.SetHealth(absl::OkStatus());

@@ -13,6 +13,9 @@
 namespace grpc {
 class Channel;
 }
+namespace fulmar::common {
+class RpcClients;
+}
 
 namespace fulmar::offset {
 
@@ -27,10 +30,11 @@ struct OffsetClientOptions {
 // be repeated.
 // Owns:    its calls; the destructor cancels them and waits until their callbacks have run. Watches must be gone by then.
 // Borrows: `timers`, where watches wait before they reconnect.
-// Threads: any; callbacks and events run on gRPC's threads and must not block.
+// Threads: any, except the destructor: not the data plane's. Callbacks and events run on the data-plane thread behind `clients` and must not
+//          block.
 class OffsetClient final : public index::ProgressStore, public index::DefinitionStore {
  public:
-  OffsetClient(std::shared_ptr<grpc::Channel> channel, common::Executor& timers, OffsetClientOptions options = {});
+  OffsetClient(common::RpcClients& clients, std::shared_ptr<grpc::Channel> channel, common::Executor& timers, OffsetClientOptions options = {});
   ~OffsetClient() override;
 
   void Claim(std::string shard, Term term, index::Done<std::vector<index::QueueProgress>> done) override;

@@ -14,7 +14,8 @@
 #include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "services/common/grpc/callback_threads.h"
+#include "fulmar/offset/v1/offset.grpc.pb.h"
+#include "services/common/grpc/grpc_server.h"
 #include "services/common/errors.h"
 #include "services/common/sim/seeded_random.h"
 #include "services/common/sim/sim_files.h"
@@ -88,7 +89,6 @@ class Seen {
 class OffsetClientTest : public ::testing::Test {
  protected:
   OffsetClientTest() : files_(sim::TestSeed()), random_(sim::TestSeed()) {
-    common::KeepCallbackThreads();
     OffsetCoreOptions options;
     options.log.dir = "/offset";
     options.log.shard_name = "offset";
@@ -102,12 +102,17 @@ class OffsetClientTest : public ::testing::Test {
     arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
     arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20);
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 50);
+    common::GrpcServerOptions client_options;
+    client_options.listen = "127.0.0.1:0";
+    client_process_ = common::GrpcServer::Create(client_options, metrics_).value();
+    FULMAR_CHECK(client_process_->Start().ok());
     client_ = std::make_unique<OffsetClient>(
-        grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", port_), grpc::InsecureChannelCredentials(), arguments), timers_,
+        client_process_->clients(), grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", port_), grpc::InsecureChannelCredentials(), arguments), timers_,
         OffsetClientOptions{.min_backoff = absl::Milliseconds(5), .max_backoff = absl::Milliseconds(50)});
   }
   ~OffsetClientTest() override {
     client_.reset();
+    client_process_->Shutdown(absl::ZeroDuration());
     StopServer();
     Waiter<bool> stopped;
     core_->Stop([into = stopped.Into()] { into(true); });
@@ -116,17 +121,17 @@ class OffsetClientTest : public ::testing::Test {
   }
 
   void StartServer() {
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort(absl::StrCat("127.0.0.1:", port_), grpc::InsecureServerCredentials(), &port_);
-    builder.RegisterService(handler_.get());
-    server_ = builder.BuildAndStart();
-    FULMAR_CHECK(server_ != nullptr);
+    common::GrpcServerOptions options;
+    options.listen = absl::StrCat("127.0.0.1:", port_);
+    server_ = common::GrpcServer::Create(options, metrics_).value();
+    server_->AddService(*handler_);
+    FULMAR_CHECK(server_->Start().ok());
+    port_ = server_->port();
   }
   // Calls under way are cancelled.
   void StopServer() {
     if (server_ == nullptr) return;
-    server_->Shutdown(gpr_time_0(GPR_CLOCK_REALTIME));
-    server_->Wait();
+    server_->Shutdown(absl::ZeroDuration());
     server_.reset();
   }
 
@@ -159,7 +164,8 @@ class OffsetClientTest : public ::testing::Test {
   std::unique_ptr<OffsetCore> core_;
   std::unique_ptr<OffsetHandler> handler_;
   int port_ = 0;
-  std::unique_ptr<grpc::Server> server_;
+  common::Metrics metrics_;
+  std::unique_ptr<common::GrpcServer> server_, client_process_;
   std::unique_ptr<OffsetClient> client_;
 };
 
@@ -325,7 +331,7 @@ TEST_F(OffsetClientTest, AWatchDoesNotKeepAStoppingServerFromShuttingDown) {
   const absl::Duration before = clock_.Steady();
 
   handler_->Stop();
-  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoSeconds(kPatience));  // cancels what is still there then
+  server_->Shutdown(kPatience);  // cancels what is still there then
 
   EXPECT_LT(clock_.Steady() - before, kPatience);
 }

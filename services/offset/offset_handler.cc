@@ -28,14 +28,14 @@ absl::Status BadRequest(const absl::Status& status) { return absl::InvalidArgume
 
 // Answers a call with the parts of one result. Lives until the call is done, which is after Send().
 template <class Response>
-class PartsReply final : public grpc::ServerWriteReactor<Response> {
+class PartsReply final : public common::ServerWriter<Response> {
  public:
-  explicit PartsReply(grpc::CallbackServerContext& call) : call_(call) {}
+  using common::ServerWriter<Response>::ServerWriter;
 
   // Once. `add` puts one encoded object into a part.
   template <class Objects, class Add>
   void Send(absl::StatusOr<Objects> objects, Add add) {
-    if (!objects.ok()) return this->Finish(ToGrpc(objects.status(), call_));
+    if (!objects.ok()) return this->Finish(ToGrpc(objects.status(), this->context()));
     size_t bytes = 0;  // of the last part
     for (const auto& object : *objects) {
       if (parts_.empty() || bytes >= kPartBytes) {
@@ -59,19 +59,18 @@ class PartsReply final : public grpc::ServerWriteReactor<Response> {
  private:
   void Next() {
     if (parts_.empty()) return this->Finish(grpc::Status::OK);
-    this->StartWrite(&parts_.front());
+    this->StartWrite(parts_.front());
   }
 
-  grpc::CallbackServerContext& call_;
   std::deque<Response> parts_;
 };
 
 // One watcher. Ends when its call is cancelled, which is also how a broken connection and the server's end look.
-class WatchReply final : public grpc::ServerWriteReactor<v1::WatchDefinitionsResponse> {
+class WatchReply final : public common::ServerWriter<v1::WatchDefinitionsResponse> {
  public:
-  WatchReply(grpc::CallbackServerContext& call, index::DefinitionStore& definitions, uint64_t since_version, common::OpenCalls& open)
-      : call_(call), open_(open) {
-    open_.Add(call_);
+  WatchReply(common::ServerCall& call, index::DefinitionStore& definitions, uint64_t since_version, common::OpenCalls& open)
+      : ServerWriter(call), open_(open) {
+    open_.Add(context());
     StartSendInitialMetadata();  // tells the watcher that it is connected, also when there is nothing yet
     watch_ = definitions.WatchDefinitions(since_version, [this](const index::DefinitionEvent& event) { Push(event); });
   }
@@ -90,7 +89,7 @@ class WatchReply final : public grpc::ServerWriteReactor<v1::WatchDefinitionsRes
     Finish(grpc::Status::CANCELLED);
   }
   void OnDone() override {
-    open_.Remove(call_);
+    open_.Remove(context());
     delete this;
   }
 
@@ -98,7 +97,7 @@ class WatchReply final : public grpc::ServerWriteReactor<v1::WatchDefinitionsRes
   void Push(const index::DefinitionEvent& event) {
     {
       absl::MutexLock lock(&mutex_);
-      if (waiting_.size() >= kMaxWaitingEvents) return call_.TryCancel();
+      if (waiting_.size() >= kMaxWaitingEvents) return Cancel();
       waiting_.push_back(ToProto(event));
       if (waiting_.size() > 1) return;  // a write is under way
     }
@@ -110,10 +109,9 @@ class WatchReply final : public grpc::ServerWriteReactor<v1::WatchDefinitionsRes
       absl::MutexLock lock(&mutex_);
       front = &waiting_.front();
     }
-    StartWrite(front);
+    StartWrite(*front);
   }
 
-  grpc::CallbackServerContext& call_;
   common::OpenCalls& open_;
   std::unique_ptr<index::DefinitionStore::Watch> watch_;
   absl::Mutex mutex_;
@@ -121,161 +119,138 @@ class WatchReply final : public grpc::ServerWriteReactor<v1::WatchDefinitionsRes
 };
 
 // Callbacks that end a call.
-auto FinishWith(grpc::CallbackServerContext* call, grpc::ServerUnaryReactor* reply) {
-  return [call, reply](const absl::Status& status) { reply->Finish(ToGrpc(status, *call)); };
+auto FinishWith(common::UnaryCall* call) {
+  return [call](const absl::Status& status) { call->Finish(ToGrpc(status, call->context())); };
 }
 template <class Response>
-auto FinishWithTopic(grpc::CallbackServerContext* call, grpc::ServerUnaryReactor* reply, Response* response) {
-  return [call, reply, response](const absl::StatusOr<TopicDefinition>& topic) {
+auto FinishWithTopic(common::UnaryCall* call, Response* response) {
+  return [call, response](const absl::StatusOr<TopicDefinition>& topic) {
     if (topic.ok()) response->set_topic(index::Encode(*topic));
-    reply->Finish(ToGrpc(topic.status(), *call));
+    call->Finish(ToGrpc(topic.status(), call->context()));
   };
 }
 template <class Response>
-auto FinishWithGroup(grpc::CallbackServerContext* call, grpc::ServerUnaryReactor* reply, Response* response) {
-  return [call, reply, response](const absl::StatusOr<GroupDefinition>& group) {
+auto FinishWithGroup(common::UnaryCall* call, Response* response) {
+  return [call, response](const absl::StatusOr<GroupDefinition>& group) {
     if (group.ok()) response->set_group(index::Encode(*group));
-    reply->Finish(ToGrpc(group.status(), *call));
+    call->Finish(ToGrpc(group.status(), call->context()));
   };
 }
 
 }  // namespace
 
+OffsetHandler::OffsetHandler(index::ProgressStore& progress, index::DefinitionStore& definitions)
+    : RpcService("fulmar.offset.v1.OffsetService"), progress_(progress), definitions_(definitions) {
+  AddServerStream("Claim", &OffsetHandler::Claim);
+  AddUnary("WriteProgress", &OffsetHandler::WriteProgress);
+  AddUnary("EnsureTopic", &OffsetHandler::EnsureTopic);
+  AddUnary("UpdateTopic", &OffsetHandler::UpdateTopic);
+  AddUnary("DeleteTopic", &OffsetHandler::DeleteTopic);
+  AddUnary("GetTopic", &OffsetHandler::GetTopic);
+  AddServerStream("ListTopics", &OffsetHandler::ListTopics);
+  AddUnary("EnsureGroup", &OffsetHandler::EnsureGroup);
+  AddUnary("UpdateGroup", &OffsetHandler::UpdateGroup);
+  AddUnary("DeleteGroup", &OffsetHandler::DeleteGroup);
+  AddUnary("GetGroup", &OffsetHandler::GetGroup);
+  AddServerStream("ListGroups", &OffsetHandler::ListGroups);
+  AddServerStream("WatchDefinitions", &OffsetHandler::WatchDefinitions);
+}
+
 // --- Progress.
 
-grpc::ServerWriteReactor<v1::ClaimResponse>* OffsetHandler::Claim(grpc::CallbackServerContext* call,
-                                                                  const v1::ClaimRequest* request) {
+void OffsetHandler::Claim(common::ServerCall* call, const v1::ClaimRequest* request) {
   auto* reply = new PartsReply<v1::ClaimResponse>(*call);
   progress_.Claim(request->shard(), Term{request->term()}, [reply](absl::StatusOr<std::vector<QueueProgress>> progress) {
     reply->Send(std::move(progress), [](v1::ClaimResponse& part, std::string bytes) { part.add_progress(std::move(bytes)); });
   });
-  return reply;
 }
 
-grpc::ServerUnaryReactor* OffsetHandler::WriteProgress(grpc::CallbackServerContext* call,
-                                                       const v1::WriteProgressRequest* request,
-                                                       v1::WriteProgressResponse*) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
-  const auto finish = FinishWith(call, reply);
+void OffsetHandler::WriteProgress(common::UnaryCall* call, const v1::WriteProgressRequest* request, v1::WriteProgressResponse*) {
+  const auto finish = FinishWith(call);
   std::vector<QueueProgress> entries;
   entries.reserve(static_cast<size_t>(request->progress_size()));
   for (const std::string& bytes : request->progress()) {
     absl::StatusOr<QueueProgress> entry = index::DecodeProgress(bytes);
     if (!entry.ok()) {
-      finish(BadRequest(entry.status()));
-      return reply;
+      return finish(BadRequest(entry.status()));
     }
     entries.push_back(*std::move(entry));
   }
   progress_.Write(request->shard(), Term{request->term()}, std::move(entries), finish);
-  return reply;
 }
 
 // --- Topics.
 
-grpc::ServerUnaryReactor* OffsetHandler::EnsureTopic(grpc::CallbackServerContext* call,
-                                                     const v1::EnsureTopicRequest* request,
-                                                     v1::EnsureTopicResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void OffsetHandler::EnsureTopic(common::UnaryCall* call, const v1::EnsureTopicRequest* request, v1::EnsureTopicResponse* response) {
   absl::StatusOr<TopicDefinition> topic = index::DecodeTopic(request->topic());
   if (topic.ok()) {
-    definitions_.EnsureTopic(*std::move(topic), FinishWithTopic(call, reply, response));
+    definitions_.EnsureTopic(*std::move(topic), FinishWithTopic(call, response));
   } else {
-    FinishWith(call, reply)(BadRequest(topic.status()));
+    FinishWith(call)(BadRequest(topic.status()));
   }
-  return reply;
 }
 
-grpc::ServerUnaryReactor* OffsetHandler::UpdateTopic(grpc::CallbackServerContext* call,
-                                                     const v1::UpdateTopicRequest* request,
-                                                     v1::UpdateTopicResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void OffsetHandler::UpdateTopic(common::UnaryCall* call, const v1::UpdateTopicRequest* request, v1::UpdateTopicResponse* response) {
   absl::StatusOr<TopicDefinition> topic = index::DecodeTopic(request->topic());
   if (topic.ok()) {
-    definitions_.UpdateTopic(*std::move(topic), FinishWithTopic(call, reply, response));
+    definitions_.UpdateTopic(*std::move(topic), FinishWithTopic(call, response));
   } else {
-    FinishWith(call, reply)(BadRequest(topic.status()));
+    FinishWith(call)(BadRequest(topic.status()));
   }
-  return reply;
 }
 
-grpc::ServerUnaryReactor* OffsetHandler::DeleteTopic(grpc::CallbackServerContext* call,
-                                                     const v1::DeleteTopicRequest* request, v1::DeleteTopicResponse*) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
-  definitions_.DeleteTopic(request->name(), FinishWith(call, reply));
-  return reply;
+void OffsetHandler::DeleteTopic(common::UnaryCall* call, const v1::DeleteTopicRequest* request, v1::DeleteTopicResponse*) {
+  definitions_.DeleteTopic(request->name(), FinishWith(call));
 }
 
-grpc::ServerUnaryReactor* OffsetHandler::GetTopic(grpc::CallbackServerContext* call, const v1::GetTopicRequest* request,
-                                                  v1::GetTopicResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
-  definitions_.GetTopic(request->name(), FinishWithTopic(call, reply, response));
-  return reply;
+void OffsetHandler::GetTopic(common::UnaryCall* call, const v1::GetTopicRequest* request, v1::GetTopicResponse* response) {
+  definitions_.GetTopic(request->name(), FinishWithTopic(call, response));
 }
 
-grpc::ServerWriteReactor<v1::ListTopicsResponse>* OffsetHandler::ListTopics(grpc::CallbackServerContext* call,
-                                                                            const v1::ListTopicsRequest*) {
+void OffsetHandler::ListTopics(common::ServerCall* call, const v1::ListTopicsRequest*) {
   auto* reply = new PartsReply<v1::ListTopicsResponse>(*call);
   definitions_.ListTopics([reply](absl::StatusOr<std::vector<TopicDefinition>> topics) {
     reply->Send(std::move(topics), [](v1::ListTopicsResponse& part, std::string bytes) { part.add_topics(std::move(bytes)); });
   });
-  return reply;
 }
 
 // --- Groups.
 
-grpc::ServerUnaryReactor* OffsetHandler::EnsureGroup(grpc::CallbackServerContext* call,
-                                                     const v1::EnsureGroupRequest* request,
-                                                     v1::EnsureGroupResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void OffsetHandler::EnsureGroup(common::UnaryCall* call, const v1::EnsureGroupRequest* request, v1::EnsureGroupResponse* response) {
   absl::StatusOr<GroupDefinition> group = index::DecodeGroup(request->group());
   if (group.ok()) {
-    definitions_.EnsureGroup(*std::move(group), FinishWithGroup(call, reply, response));
+    definitions_.EnsureGroup(*std::move(group), FinishWithGroup(call, response));
   } else {
-    FinishWith(call, reply)(BadRequest(group.status()));
+    FinishWith(call)(BadRequest(group.status()));
   }
-  return reply;
 }
 
-grpc::ServerUnaryReactor* OffsetHandler::UpdateGroup(grpc::CallbackServerContext* call,
-                                                     const v1::UpdateGroupRequest* request,
-                                                     v1::UpdateGroupResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void OffsetHandler::UpdateGroup(common::UnaryCall* call, const v1::UpdateGroupRequest* request, v1::UpdateGroupResponse* response) {
   absl::StatusOr<GroupDefinition> group = index::DecodeGroup(request->group());
   if (group.ok()) {
-    definitions_.UpdateGroup(*std::move(group), FinishWithGroup(call, reply, response));
+    definitions_.UpdateGroup(*std::move(group), FinishWithGroup(call, response));
   } else {
-    FinishWith(call, reply)(BadRequest(group.status()));
+    FinishWith(call)(BadRequest(group.status()));
   }
-  return reply;
 }
 
-grpc::ServerUnaryReactor* OffsetHandler::DeleteGroup(grpc::CallbackServerContext* call,
-                                                     const v1::DeleteGroupRequest* request, v1::DeleteGroupResponse*) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
-  definitions_.DeleteGroup(request->name(), FinishWith(call, reply));
-  return reply;
+void OffsetHandler::DeleteGroup(common::UnaryCall* call, const v1::DeleteGroupRequest* request, v1::DeleteGroupResponse*) {
+  definitions_.DeleteGroup(request->name(), FinishWith(call));
 }
 
-grpc::ServerUnaryReactor* OffsetHandler::GetGroup(grpc::CallbackServerContext* call, const v1::GetGroupRequest* request,
-                                                  v1::GetGroupResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
-  definitions_.GetGroup(request->name(), FinishWithGroup(call, reply, response));
-  return reply;
+void OffsetHandler::GetGroup(common::UnaryCall* call, const v1::GetGroupRequest* request, v1::GetGroupResponse* response) {
+  definitions_.GetGroup(request->name(), FinishWithGroup(call, response));
 }
 
-grpc::ServerWriteReactor<v1::ListGroupsResponse>* OffsetHandler::ListGroups(grpc::CallbackServerContext* call,
-                                                                            const v1::ListGroupsRequest*) {
+void OffsetHandler::ListGroups(common::ServerCall* call, const v1::ListGroupsRequest*) {
   auto* reply = new PartsReply<v1::ListGroupsResponse>(*call);
   definitions_.ListGroups([reply](absl::StatusOr<std::vector<GroupDefinition>> groups) {
     reply->Send(std::move(groups), [](v1::ListGroupsResponse& part, std::string bytes) { part.add_groups(std::move(bytes)); });
   });
-  return reply;
 }
 
-grpc::ServerWriteReactor<v1::WatchDefinitionsResponse>* OffsetHandler::WatchDefinitions(
-    grpc::CallbackServerContext* call, const v1::WatchDefinitionsRequest* request) {
-  return new WatchReply(*call, definitions_, request->since_version(), watches_);
+void OffsetHandler::WatchDefinitions(common::ServerCall* call, const v1::WatchDefinitionsRequest* request) {
+  new WatchReply(*call, definitions_, request->since_version(), watches_);
 }
 
 }  // namespace fulmar::offset

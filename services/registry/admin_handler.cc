@@ -15,21 +15,18 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
 }
 
-grpc::ServerUnaryReactor* Fail(grpc::ServerUnaryReactor* reply, const absl::Status& status) {
-  reply->Finish(ToGrpc(status));
-  return reply;
-}
+void Fail(common::UnaryCall* reply, const absl::Status& status) { reply->Finish(ToGrpc(status)); }
 
 // A callback that copies the answer into `response` by `fill` and ends the call.
 template <class Response, class Fill>
-auto Answer(grpc::ServerUnaryReactor* reply, Response* response, Fill fill) {
+auto Answer(common::UnaryCall* reply, Response* response, Fill fill) {
   return [reply, response, fill](auto result) mutable {
     if (result.ok()) fill(*std::move(result), response);
     reply->Finish(ToGrpc(result.status()));
   };
 }
 
-auto AnswerStatus(grpc::ServerUnaryReactor* reply) {
+auto AnswerStatus(common::UnaryCall* reply) {
   return [reply](absl::Status status) { reply->Finish(ToGrpc(status)); };
 }
 
@@ -45,10 +42,24 @@ bool SameSettings(const index::GroupDefinition& a, const index::GroupDefinition&
 
 }  // namespace
 
-grpc::ServerUnaryReactor* AdminHandler::CreateTopic(grpc::CallbackServerContext* call,
-                                                    const admin::v1::CreateTopicRequest* request,
-                                                    admin::v1::CreateTopicResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+AdminHandler::AdminHandler(index::DefinitionStore& definitions, AdminView& view, SetLogLevelFn set_log_level)
+    : RpcService("fulmar.admin.v1.AdminService"), definitions_(definitions), view_(view), set_log_level_(std::move(set_log_level)) {
+  AddUnary("CreateTopic", &AdminHandler::CreateTopic);
+  AddUnary("UpdateTopic", &AdminHandler::UpdateTopic);
+  AddUnary("DeleteTopic", &AdminHandler::DeleteTopic);
+  AddUnary("ListTopics", &AdminHandler::ListTopics);
+  AddUnary("DescribeTopic", &AdminHandler::DescribeTopic);
+  AddUnary("CreateGroup", &AdminHandler::CreateGroup);
+  AddUnary("UpdateGroup", &AdminHandler::UpdateGroup);
+  AddUnary("DeleteGroup", &AdminHandler::DeleteGroup);
+  AddUnary("ListGroups", &AdminHandler::ListGroups);
+  AddUnary("DescribeGroup", &AdminHandler::DescribeGroup);
+  AddUnary("ResetGroupOffset", &AdminHandler::ResetGroupOffset);
+  AddUnary("GetClusterStatus", &AdminHandler::GetClusterStatus);
+  AddUnary("SetLogLevel", &AdminHandler::SetLogLevel);
+}
+
+void AdminHandler::CreateTopic(common::UnaryCall* reply, const admin::v1::CreateTopicRequest* request, admin::v1::CreateTopicResponse* response) {
   absl::StatusOr<index::TopicDefinition> wanted = TopicFrom(request->topic(), {});
   if (!wanted.ok()) return Fail(reply, wanted.status());
   if (absl::Status name = index::CheckTopicName(wanted->name); !name.ok()) return Fail(reply, name);
@@ -65,13 +76,9 @@ grpc::ServerUnaryReactor* AdminHandler::CreateTopic(grpc::CallbackServerContext*
       reply->Finish(grpc::Status::OK);
     });
   });
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::UpdateTopic(grpc::CallbackServerContext* call,
-                                                    const admin::v1::UpdateTopicRequest* request,
-                                                    admin::v1::UpdateTopicResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::UpdateTopic(common::UnaryCall* reply, const admin::v1::UpdateTopicRequest* request, admin::v1::UpdateTopicResponse* response) {
   definitions_.GetTopic(request->topic().name(), [this, reply, request, response](absl::StatusOr<index::TopicDefinition> found) {
     if (!found.ok()) return reply->Finish(ToGrpc(found.status()));
     absl::StatusOr<index::TopicDefinition> wanted = TopicFrom(request->topic(), *found);
@@ -84,43 +91,27 @@ grpc::ServerUnaryReactor* AdminHandler::UpdateTopic(grpc::CallbackServerContext*
       *out->mutable_topic() = ToProto(topic);
     }));
   });
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::DeleteTopic(grpc::CallbackServerContext* call,
-                                                    const admin::v1::DeleteTopicRequest* request,
-                                                    admin::v1::DeleteTopicResponse* /*response*/) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::DeleteTopic(common::UnaryCall* reply, const admin::v1::DeleteTopicRequest* request, admin::v1::DeleteTopicResponse* /*response*/) {
   definitions_.DeleteTopic(request->name(), AnswerStatus(reply));
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::ListTopics(grpc::CallbackServerContext* call,
-                                                   const admin::v1::ListTopicsRequest* /*request*/,
-                                                   admin::v1::ListTopicsResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::ListTopics(common::UnaryCall* reply, const admin::v1::ListTopicsRequest* /*request*/, admin::v1::ListTopicsResponse* response) {
   definitions_.ListTopics(Answer(reply, response, [](std::vector<index::TopicDefinition> topics, auto* out) {
     std::sort(topics.begin(), topics.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
     for (const index::TopicDefinition& topic : topics) *out->add_topics() = ToProto(topic);
   }));
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::DescribeTopic(grpc::CallbackServerContext* call,
-                                                      const admin::v1::DescribeTopicRequest* request,
-                                                      admin::v1::DescribeTopicResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::DescribeTopic(common::UnaryCall* reply, const admin::v1::DescribeTopicRequest* request, admin::v1::DescribeTopicResponse* response) {
   definitions_.GetTopic(request->name(), [this, reply, request, response](absl::StatusOr<index::TopicDefinition> found) {
     if (!found.ok()) return reply->Finish(ToGrpc(found.status()));
     view_.DescribeTopic(request->name(), Answer(reply, response, [](auto state, auto* out) { *out = std::move(state); }));
   });
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::CreateGroup(grpc::CallbackServerContext* call,
-                                                    const admin::v1::CreateGroupRequest* request,
-                                                    admin::v1::CreateGroupResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::CreateGroup(common::UnaryCall* reply, const admin::v1::CreateGroupRequest* request, admin::v1::CreateGroupResponse* response) {
   absl::StatusOr<index::GroupDefinition> wanted = GroupFrom(request->group(), {});
   if (!wanted.ok()) return Fail(reply, wanted.status());
   if (absl::Status name = index::CheckGroupName(wanted->name); !name.ok()) return Fail(reply, name);
@@ -137,13 +128,9 @@ grpc::ServerUnaryReactor* AdminHandler::CreateGroup(grpc::CallbackServerContext*
       reply->Finish(grpc::Status::OK);
     });
   });
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::UpdateGroup(grpc::CallbackServerContext* call,
-                                                    const admin::v1::UpdateGroupRequest* request,
-                                                    admin::v1::UpdateGroupResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::UpdateGroup(common::UnaryCall* reply, const admin::v1::UpdateGroupRequest* request, admin::v1::UpdateGroupResponse* response) {
   definitions_.GetGroup(request->group().name(), [this, reply, request, response](absl::StatusOr<index::GroupDefinition> found) {
     if (!found.ok()) return reply->Finish(ToGrpc(found.status()));
     absl::StatusOr<index::GroupDefinition> wanted = GroupFrom(request->group(), *found);
@@ -152,64 +139,39 @@ grpc::ServerUnaryReactor* AdminHandler::UpdateGroup(grpc::CallbackServerContext*
       *out->mutable_group() = ToProto(group);
     }));
   });
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::DeleteGroup(grpc::CallbackServerContext* call,
-                                                    const admin::v1::DeleteGroupRequest* request,
-                                                    admin::v1::DeleteGroupResponse* /*response*/) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::DeleteGroup(common::UnaryCall* reply, const admin::v1::DeleteGroupRequest* request, admin::v1::DeleteGroupResponse* /*response*/) {
   definitions_.DeleteGroup(request->name(), AnswerStatus(reply));
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::ListGroups(grpc::CallbackServerContext* call,
-                                                   const admin::v1::ListGroupsRequest* /*request*/,
-                                                   admin::v1::ListGroupsResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::ListGroups(common::UnaryCall* reply, const admin::v1::ListGroupsRequest* /*request*/, admin::v1::ListGroupsResponse* response) {
   definitions_.ListGroups(Answer(reply, response, [](std::vector<index::GroupDefinition> groups, auto* out) {
     std::sort(groups.begin(), groups.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
     for (const index::GroupDefinition& group : groups) *out->add_groups() = ToProto(group);
   }));
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::DescribeGroup(grpc::CallbackServerContext* call,
-                                                      const admin::v1::DescribeGroupRequest* request,
-                                                      admin::v1::DescribeGroupResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::DescribeGroup(common::UnaryCall* reply, const admin::v1::DescribeGroupRequest* request, admin::v1::DescribeGroupResponse* response) {
   definitions_.GetGroup(request->name(), [this, reply, request, response](absl::StatusOr<index::GroupDefinition> found) {
     if (!found.ok()) return reply->Finish(ToGrpc(found.status()));
     view_.DescribeGroup(request->name(), Answer(reply, response, [](auto state, auto* out) { *out = std::move(state); }));
   });
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::ResetGroupOffset(grpc::CallbackServerContext* call,
-                                                         const admin::v1::ResetGroupOffsetRequest* request,
-                                                         admin::v1::ResetGroupOffsetResponse* /*response*/) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::ResetGroupOffset(common::UnaryCall* reply, const admin::v1::ResetGroupOffsetRequest* request, admin::v1::ResetGroupOffsetResponse* /*response*/) {
   if (absl::StatusOr<broker::ResetOffset> reset = ResetFrom(*request); !reset.ok()) return Fail(reply, reset.status());
   view_.ResetGroupOffset(*request, AnswerStatus(reply));
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::GetClusterStatus(grpc::CallbackServerContext* call,
-                                                         const admin::v1::GetClusterStatusRequest* /*request*/,
-                                                         admin::v1::GetClusterStatusResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::GetClusterStatus(common::UnaryCall* reply, const admin::v1::GetClusterStatusRequest* /*request*/, admin::v1::GetClusterStatusResponse* response) {
   view_.ClusterStatus(Answer(reply, response, [](auto status, auto* out) { *out = std::move(status); }));
-  return reply;
 }
 
-grpc::ServerUnaryReactor* AdminHandler::SetLogLevel(grpc::CallbackServerContext* call,
-                                                    const admin::v1::SetLogLevelRequest* request,
-                                                    admin::v1::SetLogLevelResponse* response) {
-  grpc::ServerUnaryReactor* reply = call->DefaultReactor();
+void AdminHandler::SetLogLevel(common::UnaryCall* reply, const admin::v1::SetLogLevelRequest* request, admin::v1::SetLogLevelResponse* response) {
   absl::StatusOr<std::string> previous = set_log_level_(request->level());
   if (previous.ok()) response->set_previous(*previous);
   reply->Finish(ToGrpc(previous.status()));
-  return reply;
 }
 
 }  // namespace fulmar::registry

@@ -5,7 +5,8 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
-#include "fulmar/admin/v1/admin.grpc.pb.h"
+#include "fulmar/admin/v1/admin.pb.h"
+#include "services/common/grpc/rpc_service.h"
 #include "services/index/ports.h"
 
 namespace fulmar::registry {
@@ -22,41 +23,25 @@ class AdminView {
 };
 
 // fulmar.admin.v1 on every endpoint. Borrows both; they outlive it.
-class AdminHandler final : public admin::v1::AdminService::CallbackService {
+class AdminHandler final : public common::RpcService {
  public:
   // `set_log_level` takes a level's name and returns the previous one; InvalidArgument names the levels there are.
   using SetLogLevelFn = absl::AnyInvocable<absl::StatusOr<std::string>(std::string_view)>;
-  AdminHandler(index::DefinitionStore& definitions, AdminView& view, SetLogLevelFn set_log_level)
-      : definitions_(definitions), view_(view), set_log_level_(std::move(set_log_level)) {}
+  AdminHandler(index::DefinitionStore& definitions, AdminView& view, SetLogLevelFn set_log_level);
 
-  grpc::ServerUnaryReactor* CreateTopic(grpc::CallbackServerContext* call, const admin::v1::CreateTopicRequest* request,
-                                        admin::v1::CreateTopicResponse* response) override;
-  grpc::ServerUnaryReactor* UpdateTopic(grpc::CallbackServerContext* call, const admin::v1::UpdateTopicRequest* request,
-                                        admin::v1::UpdateTopicResponse* response) override;
-  grpc::ServerUnaryReactor* DeleteTopic(grpc::CallbackServerContext* call, const admin::v1::DeleteTopicRequest* request,
-                                        admin::v1::DeleteTopicResponse* response) override;
-  grpc::ServerUnaryReactor* ListTopics(grpc::CallbackServerContext* call, const admin::v1::ListTopicsRequest* request,
-                                       admin::v1::ListTopicsResponse* response) override;
-  grpc::ServerUnaryReactor* DescribeTopic(grpc::CallbackServerContext* call, const admin::v1::DescribeTopicRequest* request,
-                                          admin::v1::DescribeTopicResponse* response) override;
-  grpc::ServerUnaryReactor* CreateGroup(grpc::CallbackServerContext* call, const admin::v1::CreateGroupRequest* request,
-                                        admin::v1::CreateGroupResponse* response) override;
-  grpc::ServerUnaryReactor* UpdateGroup(grpc::CallbackServerContext* call, const admin::v1::UpdateGroupRequest* request,
-                                        admin::v1::UpdateGroupResponse* response) override;
-  grpc::ServerUnaryReactor* DeleteGroup(grpc::CallbackServerContext* call, const admin::v1::DeleteGroupRequest* request,
-                                        admin::v1::DeleteGroupResponse* response) override;
-  grpc::ServerUnaryReactor* ListGroups(grpc::CallbackServerContext* call, const admin::v1::ListGroupsRequest* request,
-                                       admin::v1::ListGroupsResponse* response) override;
-  grpc::ServerUnaryReactor* DescribeGroup(grpc::CallbackServerContext* call, const admin::v1::DescribeGroupRequest* request,
-                                          admin::v1::DescribeGroupResponse* response) override;
-  grpc::ServerUnaryReactor* ResetGroupOffset(grpc::CallbackServerContext* call,
-                                             const admin::v1::ResetGroupOffsetRequest* request,
-                                             admin::v1::ResetGroupOffsetResponse* response) override;
-  grpc::ServerUnaryReactor* GetClusterStatus(grpc::CallbackServerContext* call,
-                                             const admin::v1::GetClusterStatusRequest* request,
-                                             admin::v1::GetClusterStatusResponse* response) override;
-  grpc::ServerUnaryReactor* SetLogLevel(grpc::CallbackServerContext* call, const admin::v1::SetLogLevelRequest* request,
-                                        admin::v1::SetLogLevelResponse* response) override;
+  void CreateTopic(common::UnaryCall* reply, const admin::v1::CreateTopicRequest* request, admin::v1::CreateTopicResponse* response);
+  void UpdateTopic(common::UnaryCall* reply, const admin::v1::UpdateTopicRequest* request, admin::v1::UpdateTopicResponse* response);
+  void DeleteTopic(common::UnaryCall* reply, const admin::v1::DeleteTopicRequest* request, admin::v1::DeleteTopicResponse* response);
+  void ListTopics(common::UnaryCall* reply, const admin::v1::ListTopicsRequest* request, admin::v1::ListTopicsResponse* response);
+  void DescribeTopic(common::UnaryCall* reply, const admin::v1::DescribeTopicRequest* request, admin::v1::DescribeTopicResponse* response);
+  void CreateGroup(common::UnaryCall* reply, const admin::v1::CreateGroupRequest* request, admin::v1::CreateGroupResponse* response);
+  void UpdateGroup(common::UnaryCall* reply, const admin::v1::UpdateGroupRequest* request, admin::v1::UpdateGroupResponse* response);
+  void DeleteGroup(common::UnaryCall* reply, const admin::v1::DeleteGroupRequest* request, admin::v1::DeleteGroupResponse* response);
+  void ListGroups(common::UnaryCall* reply, const admin::v1::ListGroupsRequest* request, admin::v1::ListGroupsResponse* response);
+  void DescribeGroup(common::UnaryCall* reply, const admin::v1::DescribeGroupRequest* request, admin::v1::DescribeGroupResponse* response);
+  void ResetGroupOffset(common::UnaryCall* reply, const admin::v1::ResetGroupOffsetRequest* request, admin::v1::ResetGroupOffsetResponse* response);
+  void GetClusterStatus(common::UnaryCall* reply, const admin::v1::GetClusterStatusRequest* request, admin::v1::GetClusterStatusResponse* response);
+  void SetLogLevel(common::UnaryCall* reply, const admin::v1::SetLogLevelRequest* request, admin::v1::SetLogLevelResponse* response);
 
  private:
   index::DefinitionStore& definitions_;

@@ -1,10 +1,9 @@
 #include "services/registry/admin_remote_client.h"
 
-#include <grpcpp/grpcpp.h>
-
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "services/common/grpc/rpc_client.h"
 
 namespace fulmar::registry {
 namespace {
@@ -44,15 +43,21 @@ struct Collected {
 
 }  // namespace
 
-std::shared_ptr<grpc::Channel> RemoteAdminView::ChannelTo(const std::string& endpoint) {
+RemoteAdminView::RemoteAdminView(common::RpcClients& clients, RouteTable& table, MakeChannel make_channel,
+                                 std::function<std::vector<admin::v1::ServiceStatus>()> own_services, absl::Duration timeout)
+    : clients_(clients), table_(table), make_channel_(std::move(make_channel)), own_services_(std::move(own_services)), timeout_(timeout) {}
+
+RemoteAdminView::~RemoteAdminView() = default;
+
+common::RpcClient& RemoteAdminView::ClientOf(const std::string& endpoint) {
   absl::MutexLock lock(&mutex_);
-  std::shared_ptr<grpc::Channel>& channel = channels_[endpoint];
-  if (channel == nullptr) channel = make_channel_(endpoint);
-  return channel;
+  std::unique_ptr<common::RpcClient>& client = by_endpoint_[endpoint];
+  if (client == nullptr) client = std::make_unique<common::RpcClient>(clients_, make_channel_(endpoint), "fulmar.admin.v1.AdminService");
+  return *client;
 }
 
-template <class Request, class Response, class Method>
-void RemoteAdminView::AskLeaders(std::vector<BrokerView> leaders, Request request, Method method,
+template <class Request, class Response>
+void RemoteAdminView::AskLeaders(std::vector<BrokerView> leaders, const Request& request, const char* method,
                                  std::function<void(const BrokerView&, const absl::StatusOr<Response>&)> merge,
                                  absl::AnyInvocable<void() &&> finish) {
   struct Round {
@@ -61,33 +66,24 @@ void RemoteAdminView::AskLeaders(std::vector<BrokerView> leaders, Request reques
     std::function<void(const BrokerView&, const absl::StatusOr<Response>&)> merge;
     absl::AnyInvocable<void() &&> finish;
   };
-  struct Call {
-    grpc::ClientContext context;
-    std::unique_ptr<admin::v1::AdminService::Stub> stub;
-    Request request;
-    Response response;
-    BrokerView broker;
-  };
   auto round = std::make_shared<Round>();
   round->left = leaders.size();
   round->merge = std::move(merge);
   round->finish = std::move(finish);
   for (BrokerView& leader : leaders) {
-    auto call = std::make_shared<Call>();
-    call->broker = std::move(leader);
-    call->request = request;
-    call->stub = admin::v1::AdminService::NewStub(ChannelTo(ToString(call->broker.endpoint)));
-    call->context.set_deadline(absl::ToChronoTime(clock_.Now() + timeout_));
-    method(*call->stub, &call->context, &call->request, &call->response, [round, call](const grpc::Status& status) {
-      absl::StatusOr<Response> answer = status.ok() ? absl::StatusOr<Response>(std::move(call->response)) : FromGrpc(call->broker, status);
-      bool last = false;
-      {
-        absl::MutexLock lock(&round->mutex);
-        round->merge(call->broker, answer);
-        last = --round->left == 0;
-      }
-      if (last) std::move(round->finish)();
-    });
+    common::RpcClient& client = ClientOf(ToString(leader.endpoint));
+    client.Unary<Response>(method, request, timeout_,
+                           [round, broker = std::move(leader)](const grpc::Status& status, const grpc::ClientContext&, Response& response) {
+                             const absl::StatusOr<Response> answer =
+                                 status.ok() ? absl::StatusOr<Response>(std::move(response)) : FromGrpc(broker, status);
+                             bool last = false;
+                             {
+                               absl::MutexLock lock(&round->mutex);
+                               round->merge(broker, answer);
+                               last = --round->left == 0;
+                             }
+                             if (last) std::move(round->finish)();
+                           });
   }
 }
 
@@ -100,7 +96,7 @@ void RemoteAdminView::DescribeTopic(std::string topic, index::Done<admin::v1::De
   auto all = std::make_shared<Collected<Response>>();
   AskLeaders<admin::v1::DescribeTopicRequest, Response>(
       std::move(leaders), std::move(request),
-      [](auto& stub, auto* context, auto* in, auto* out, auto then) { stub.async()->DescribeTopic(context, in, out, then); },
+      "DescribeTopic",
       [all](const BrokerView&, const absl::StatusOr<Response>& answer) {
         all->Take(answer, [](const Response& one, Response& merged) {
           *merged.mutable_topic() = one.topic();
@@ -121,7 +117,7 @@ void RemoteAdminView::DescribeGroup(std::string group, index::Done<admin::v1::De
   auto all = std::make_shared<Collected<Response>>();
   AskLeaders<admin::v1::DescribeGroupRequest, Response>(
       std::move(leaders), std::move(request),
-      [](auto& stub, auto* context, auto* in, auto* out, auto then) { stub.async()->DescribeGroup(context, in, out, then); },
+      "DescribeGroup",
       [all](const BrokerView&, const absl::StatusOr<Response>& answer) {
         all->Take(answer, [](const Response& one, Response& merged) {
           *merged.mutable_group() = one.group();
@@ -139,7 +135,7 @@ void RemoteAdminView::ResetGroupOffset(admin::v1::ResetGroupOffsetRequest reques
   auto all = std::make_shared<Collected<Response>>();
   AskLeaders<admin::v1::ResetGroupOffsetRequest, Response>(
       std::move(leaders), std::move(request),
-      [](auto& stub, auto* context, auto* in, auto* out, auto then) { stub.async()->ResetGroupOffset(context, in, out, then); },
+      "ResetGroupOffset",
       [all](const BrokerView&, const absl::StatusOr<Response>& answer) { all->Take(answer, [](const Response&, Response&) {}); },
       [all, done = std::move(done)]() mutable { std::move(done)(all->Result().status()); });
 }
@@ -152,7 +148,7 @@ void RemoteAdminView::ClusterStatus(index::Done<admin::v1::GetClusterStatusRespo
   if (leaders.empty()) return std::move(done)(std::move(*status));
   AskLeaders<admin::v1::GetClusterStatusRequest, Response>(
       std::move(leaders), {},
-      [](auto& stub, auto* context, auto* in, auto* out, auto then) { stub.async()->GetClusterStatus(context, in, out, then); },
+      "GetClusterStatus",
       [status](const BrokerView& broker, const absl::StatusOr<Response>& answer) {
         if (answer.ok()) {
           status->mutable_shards()->MergeFrom(answer->shards());

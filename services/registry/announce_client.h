@@ -7,18 +7,19 @@
 #include "absl/time/time.h"
 #include "services/registry/announcer.h"
 
-namespace grpc {
-class Channel;
+namespace fulmar::common {
+class RpcClient;
 }
 
 namespace fulmar::registry {
 
 // A registry in another process. Keeps one stream open; when it ends, the next announcement opens another (fresh, so whole).
-// At most one announcement waits for its turn; a newer one takes its place only after a reconnection.
+// A few announcements may wait for their turn; beyond that the stream is given up, and the next one begins anew.
+// Borrows: the client, which outlives its use.
 class RemoteAnnounceSink : public AnnounceSink {
  public:
   // `on_problem` hears, rate-limited by change, what the registry or the connection complains about; "" when all is well again.
-  RemoteAnnounceSink(std::shared_ptr<grpc::Channel> channel, absl::AnyInvocable<void(const std::string&)> on_problem);
+  RemoteAnnounceSink(common::RpcClient& registry, absl::AnyInvocable<void(const std::string&)> on_problem);
   ~RemoteAnnounceSink() override;
 
   bool TakeFresh() override;
@@ -29,7 +30,7 @@ class RemoteAnnounceSink : public AnnounceSink {
   class Stream;
   void Report(const std::string& problem);
 
-  std::shared_ptr<grpc::Channel> channel_;
+  common::RpcClient& registry_;
   absl::AnyInvocable<void(const std::string&)> on_problem_;
   std::string last_problem_;
   std::shared_ptr<Stream> stream_;

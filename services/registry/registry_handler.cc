@@ -2,33 +2,34 @@
 
 #include <string>
 
+#include "fulmar/registry/v1/registry.pb.h"
 #include "services/registry/registry_convert.h"
 
 namespace fulmar::registry {
 namespace {
 
 // One broker's stream: read, take in, answer, read on. Reads and writes alternate, so nothing piles up.
-class AnnounceStream final : public grpc::ServerBidiReactor<v1::Announcement, v1::AnnounceReply> {
+class AnnounceStream final : public common::ServerStream<v1::Announcement, v1::AnnounceReply> {
  public:
-  AnnounceStream(grpc::CallbackServerContext& call, RouteTable& table, common::OpenCalls& open) : call_(call), table_(table), open_(open) {
-    open_.Add(call_);
+  AnnounceStream(common::ServerCall& call, RouteTable& table, common::OpenCalls& open) : ServerStream(call), table_(table), open_(open) {
+    open_.Add(context());
     StartRead(&request_);
   }
 
   void OnReadDone(bool ok) override {
     if (!ok) return Finish(grpc::Status::OK);
     absl::StatusOr<Announcement> announcement = FromProto(request_);
-    reply_.Clear();
+    v1::AnnounceReply reply;
     if (!announcement.ok()) {
-      reply_.set_problem(std::string(announcement.status().message()));
+      reply.set_problem(std::string(announcement.status().message()));
     } else if (request_.leaving()) {
       table_.Withdraw(announcement->shard, announcement->replica);
-      reply_.set_accepted(true);
+      reply.set_accepted(true);
     } else {
       table_.Announce(*announcement);
-      reply_.set_accepted(true);
+      reply.set_accepted(true);
     }
-    StartWrite(&reply_);
+    StartWrite(reply);
   }
 
   void OnWriteDone(bool ok) override {
@@ -36,23 +37,23 @@ class AnnounceStream final : public grpc::ServerBidiReactor<v1::Announcement, v1
     StartRead(&request_);
   }
 
+  void OnCancel() override { Finish(grpc::Status::CANCELLED); }
+
   void OnDone() override {
-    open_.Remove(call_);
+    open_.Remove(context());
     delete this;
   }
 
  private:
-  grpc::CallbackServerContext& call_;
   RouteTable& table_;
   common::OpenCalls& open_;
   v1::Announcement request_;
-  v1::AnnounceReply reply_;
 };
 
 }  // namespace
 
-grpc::ServerBidiReactor<v1::Announcement, v1::AnnounceReply>* RegistryHandler::Announce(grpc::CallbackServerContext* call) {
-  return new AnnounceStream(*call, table_, open_);
+void RegistryHandler::Announce(common::ServerCall* call) {
+  new AnnounceStream(*call, table_, open_);
 }
 
 }  // namespace fulmar::registry

@@ -1,21 +1,23 @@
 #ifndef FULMAR_REGISTRY_REGISTRY_HANDLER_H_
 #define FULMAR_REGISTRY_REGISTRY_HANDLER_H_
 
-#include "fulmar/registry/v1/registry.grpc.pb.h"
 #include "services/common/grpc/open_calls.h"
+#include "services/common/grpc/rpc_service.h"
 #include "services/registry/route_table.h"
 
 namespace fulmar::registry {
 
 // Takes the announcements of brokers into the table. Borrows the table.
-class RegistryHandler final : public v1::RegistryService::CallbackService {
+class RegistryHandler final : public common::RpcService {
  public:
-  explicit RegistryHandler(RouteTable& table) : table_(table) {}
+  explicit RegistryHandler(RouteTable& table) : RpcService("fulmar.registry.v1.RegistryService"), table_(table) {
+    AddBidi("Announce", &RegistryHandler::Announce);
+  }
 
   // Ends the brokers' streams, which would keep a server from shutting down. They come again when there is a registry again.
   void Stop() { open_.CancelAll(); }
 
-  grpc::ServerBidiReactor<v1::Announcement, v1::AnnounceReply>* Announce(grpc::CallbackServerContext* call) override;
+  void Announce(common::ServerCall* call);
 
  private:
   RouteTable& table_;

@@ -2,15 +2,14 @@
 
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
-#include <grpcpp/security/server_credentials.h>
-#include <grpcpp/server_builder.h>
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <memory>
 #include <string>
 
-#include "services/common/grpc/callback_threads.h"
+#include "fulmar/registry/v1/registry.grpc.pb.h"
+#include "services/common/grpc/grpc_server.h"
 #include "services/common/system_clock.h"
 
 namespace fulmar::registry {
@@ -21,17 +20,16 @@ constexpr absl::Duration kPatience = absl::Seconds(20);  // never waited for unl
 class RegistryHandlerTest : public testing::Test {
  protected:
   RegistryHandlerTest() {
-    common::KeepCallbackThreads();
-    int port = 0;
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&handler_);
-    server_ = builder.BuildAndStart();
-    stub_ = v1::RegistryService::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(port), grpc::InsecureChannelCredentials()));
+    common::GrpcServerOptions options;
+    options.listen = "127.0.0.1:0";
+    server_ = *common::GrpcServer::Create(options, metrics_);
+    server_->AddService(handler_);
+    EXPECT_TRUE(server_->Start().ok());
+    stub_ = v1::RegistryService::NewStub(grpc::CreateChannel("127.0.0.1:" + std::to_string(server_->port()), grpc::InsecureChannelCredentials()));
     context_.set_deadline(std::chrono::system_clock::now() + absl::ToChronoSeconds(2 * kPatience));
     stream_ = stub_->Announce(&context_);
   }
-  ~RegistryHandlerTest() override { server_->Shutdown(std::chrono::system_clock::now()); }
+  ~RegistryHandlerTest() override { server_->Shutdown(absl::ZeroDuration()); }
 
   v1::AnnounceReply Announce(bool leaving = false) {
     v1::Announcement announcement;
@@ -53,7 +51,8 @@ class RegistryHandlerTest : public testing::Test {
   common::SystemClock clock_;
   RouteTable table_{clock_};
   RegistryHandler handler_{table_};
-  std::unique_ptr<grpc::Server> server_;
+  common::Metrics metrics_;
+  std::unique_ptr<common::GrpcServer> server_;
   std::unique_ptr<v1::RegistryService::Stub> stub_;
   grpc::ClientContext context_;
   std::unique_ptr<grpc::ClientReaderWriter<v1::Announcement, v1::AnnounceReply>> stream_;
@@ -73,7 +72,7 @@ TEST_F(RegistryHandlerTest, AnOpenStreamDoesNotKeepAStoppingServerFromShuttingDo
   const absl::Duration before = clock_.Steady();
 
   handler_.Stop();
-  server_->Shutdown(std::chrono::system_clock::now() + absl::ToChronoSeconds(kPatience));  // cancels what is still there then
+  server_->Shutdown(kPatience);  // cancels what is still there then
 
   EXPECT_LT(clock_.Steady() - before, kPatience);
   v1::AnnounceReply reply;

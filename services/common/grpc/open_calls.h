@@ -13,14 +13,14 @@ namespace fulmar::common {
 // Threads: any. gRPC runs no reaction inside TryCancel(), so the calls may be cancelled with the lock held, which keeps them alive meanwhile.
 class OpenCalls {
  public:
-  // Before the first reaction can come, that is from the method that returns the reactor.
-  void Add(grpc::CallbackServerContext& call) {
+  // Before the first reaction can come, that is in the reactor's constructor.
+  void Add(grpc::ServerContext& call) {
     absl::MutexLock lock(&mutex_);
     calls_.insert(&call);
     if (ending_) call.TryCancel();
   }
   // From the reactor's OnDone(): after it the call is gone.
-  void Remove(grpc::CallbackServerContext& call) {
+  void Remove(grpc::ServerContext& call) {
     absl::MutexLock lock(&mutex_);
     calls_.erase(&call);
   }
@@ -28,12 +28,12 @@ class OpenCalls {
   void CancelAll() {
     absl::MutexLock lock(&mutex_);
     ending_ = true;
-    for (grpc::CallbackServerContext* call : calls_) call->TryCancel();
+    for (grpc::ServerContext* call : calls_) call->TryCancel();
   }
 
  private:
   absl::Mutex mutex_;
-  absl::flat_hash_set<grpc::CallbackServerContext*> calls_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<grpc::ServerContext*> calls_ ABSL_GUARDED_BY(mutex_);
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -112,7 +112,9 @@ void RpcClients::WaitUntilEmpty() {
 RpcClient::RpcClient(RpcClients& clients, const std::shared_ptr<grpc::Channel>& channel, std::string service)
     : service_(std::move(service)), stub_(std::make_shared<grpc::GenericStub>(channel)), calls_(clients.MakeCalls()) {}
 
-RpcClient::~RpcClient() {
+RpcClient::~RpcClient() { Close(); }
+
+void RpcClient::Close() {
   calls_->CancelAll();
   calls_->WaitUntilEmpty();
 }

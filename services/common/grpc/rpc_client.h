@@ -82,6 +82,9 @@ class RpcClient {
   RpcClient(const RpcClient&) = delete;
   RpcClient& operator=(const RpcClient&) = delete;
 
+  // What the destructor does, for clients that are shared. Twice is fine.
+  void Close();
+
   // One request, one response. `done` exactly once.
   template <class Response, class Request>
   void Unary(const std::string& method, const Request& request, absl::Duration timeout, Done<Response> done) {
