@@ -8,6 +8,9 @@ namespace fulmar::broker {
 namespace {
 
 constexpr absl::Duration kSoon = absl::Seconds(1);
+// Some milliseconds each, for the shard does nothing else meanwhile.
+constexpr size_t kTrimmedAtOnce = 64;
+constexpr size_t kSnapshotsAtOnce = 1024;
 
 }  // namespace
 
@@ -15,6 +18,8 @@ void Retention::Start() {
   running_ = true;
   append_failed_ = false;
   appending_ = 0;
+  trimming_ = false;
+  ++trim_round_;
   Arm(context_.options.retention_check_interval);
 }
 
@@ -51,7 +56,7 @@ LogPosition Retention::DoomedEnd() const {
 void Retention::Check() {
   Arm(context_.options.retention_check_interval);
   context_.state.DropIdleRings();
-  if (appending_ > 0) return;
+  if (appending_ > 0 || trimming_) return;
   const LogPosition end = DoomedEnd();
   if (end <= context_.log->Stats().begin) return;
   if (index::ReadDurableApplied(context_.env.kv).position < end) {
@@ -63,16 +68,15 @@ void Retention::Check() {
 }
 
 void Retention::AppendSnapshots(LogPosition end) {
-  auto records = context_.state.SnapshotsBelow(end, [this](const ShardState::ProgressId& id, uint64_t sequence) {
+  auto records = context_.state.SnapshotsBelow(end, kSnapshotsAtOnce, [this](const ShardState::ProgressId& id, uint64_t sequence) {
     Subscription* subscription = consumers_.Find(id.first, id.second.topic_id);
     if (subscription == nullptr || static_cast<size_t>(id.second.queue) >= subscription->queues.size()) return false;
     return subscription->queues[static_cast<size_t>(id.second.queue)]->confirmed >= sequence;
   });
   if (records.empty()) {
     FULMAR_LOG(kInfo, "retention_removes_segments", {{"shard", context_.options.name}, {"below", end.value}});
-    Trim(end);
-    context_.log->RemoveSegmentsBelow(end);
-    return;
+    trim_place_ = {};
+    return TrimSome(end, ++trim_round_);
   }
   appending_ = static_cast<int64_t>(records.size());
   append_failed_ = false;
@@ -87,8 +91,9 @@ void Retention::AppendSnapshots(LogPosition end) {
   }
 }
 
-void Retention::Trim(LogPosition begin) {
-  context_.state.Trim(begin, [this](Queue& queue) {
+void Retention::TrimSome(LogPosition end, uint64_t round) {
+  if (!running_ || round != trim_round_) return;
+  const absl::StatusOr<bool> done = context_.state.Trim(end, trim_place_, kTrimmedAtOnce, [this](Queue& queue) {
     consumers_.ForEachOfTopic(queue.id.topic_id, [&](Subscription& subscription) {
       if (static_cast<size_t>(queue.id.queue) >= subscription.queues.size()) return;
       SubscribedQueue& subscribed = *subscription.queues[static_cast<size_t>(queue.id.queue)];
@@ -98,6 +103,10 @@ void Retention::Trim(LogPosition begin) {
       progress_.MarkChanged(subscribed);
     });
   });
+  trimming_ = done.ok() && !*done;
+  if (trimming_) return context_.Post([this, end, round] { TrimSome(end, round); });
+  // What the index cannot tell (it is damaged) may be needed for a new one.
+  if (done.ok() && !context_.env.kv.GetStats().damaged) context_.log->RemoveSegmentsBelow(end);
 }
 
 }  // namespace fulmar::broker

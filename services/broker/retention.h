@@ -23,14 +23,13 @@ class Retention {
 
   void Start();
   void Stop();
-  // What the segments up to here held is gone: moves the minimum offsets and the groups up.
-  void Trim(LogPosition begin);
-
  private:
   void Arm(absl::Duration delay);
   void Check();
   LogPosition DoomedEnd() const;
   void AppendSnapshots(LogPosition end);
+  // Some queues; the rest in tasks of their own, then the segments go.
+  void TrimSome(LogPosition end, uint64_t round);
 
   ShardContext& context_;
   Consumers& consumers_;
@@ -39,6 +38,9 @@ class Retention {
   bool running_ = false;
   int64_t appending_ = 0;
   bool append_failed_ = false;
+  bool trimming_ = false;
+  uint64_t trim_round_ = 0;  // steps of earlier ones do nothing
+  ShardState::TrimPlace trim_place_;
 };
 
 }  // namespace fulmar::broker

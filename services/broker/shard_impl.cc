@@ -48,7 +48,8 @@ ShardImpl::ShardImpl(const ShardOptions& options, Env env)
 ShardImpl::~ShardImpl() = default;
 
 absl::Status ShardImpl::OpenLog() {
-  FULMAR_RETURN_IF_ERROR(Annotate(context_.state.Load(), "index (remove it, and it is built again from the log)"));
+  // A damaged index keeps the process from serving, not from starting: it says in its health what to do, instead of ending again and again.
+  context_.state.ReportDamage(context_.state.Load());
   log::LogOptions options = context_.options.log;
   if (options.shard_name.empty()) options.shard_name = context_.options.name;
   FULMAR_ASSIGN_OR_RETURN(log_, log::ReplicatedLog::Open(std::move(options),
@@ -59,10 +60,14 @@ absl::Status ShardImpl::OpenLog() {
                                                           .writer = context_.env.writer,
                                                           .reader = context_.env.reader,
                                                           .observer = context_.env.log_observer},
-                                                         *this, context_.state.applied()));
+                                                         *this, context_.state.damage().ok() ? context_.state.applied() : log::AppliedPoint()));
   context_.log = log_.get();
   // The process may have ended between the removal of segments and the flush of what forgot them.
-  context_.state.Trim(log_->Stats().begin, [](Queue&) {});
+  ShardState::TrimPlace at;
+  while (context_.state.damage().ok()) {
+    const absl::StatusOr<bool> done = context_.state.Trim(log_->Stats().begin, at, 1000, [](Queue&) {});
+    if (!done.ok() || *done) break;
+  }
   return absl::OkStatus();
 }
 
@@ -78,8 +83,16 @@ void ShardImpl::Start() {
 void ShardImpl::Apply(const log::AppliedEntry& entry) {
   const LogPosition before = context_.state.applied().position;
   context_.state.Apply(entry, changes_);
+  if (!context_.state.damage().ok()) return CheckDamage();
   ScheduleIndexFlush(static_cast<uint64_t>(std::max<int64_t>(0, entry.end.value - before.value)));
   OnChanges();
+}
+
+void ShardImpl::CheckDamage() {
+  if (context_.state.damage().ok() || phase_ == Phase::kDamaged || phase_ == Phase::kStopping || phase_ == Phase::kStopped) return;
+  StepDown(Phase::kDamaged, absl::DataLossError(absl::StrCat("the index of shard '", context_.options.name, "' is damaged (",
+                                                             context_.state.damage().message(),
+                                                             "): stop the process and run `fulmar index rebuild`, which makes it again from the log")));
 }
 
 void ShardImpl::OnChanges() {
@@ -126,7 +139,7 @@ void ShardImpl::ScheduleIndexFlush(uint64_t bytes) {
 }
 
 void ShardImpl::OnLeader(Term term) {
-  if (phase_ == Phase::kStopping || phase_ == Phase::kStopped) return;
+  if (phase_ == Phase::kStopping || phase_ == Phase::kStopped || phase_ == Phase::kDamaged) return;
   FULMAR_LOG(kInfo, "shard_leads", {{"shard", context_.options.name}, {"term", term.value}});
   context_.term = term;
   context_.last_serial = 0;
@@ -419,6 +432,7 @@ void ShardImpl::ClientTerminated(const std::string& client_id, const std::string
 
 void ShardImpl::SweepClients() {
   if (phase_ == Phase::kStopping || phase_ == Phase::kStopped) return;
+  CheckDamage();
   retry_.ClientsGone(clients_.TakeGone(context_.NowMs()));
   if (phase_ == Phase::kServing) dedup_.Expire();
   context_.After(kClientSweep, [this] { SweepClients(); });

@@ -32,6 +32,7 @@ namespace fulmar::broker {
 //       ▲                            │                                        │
 //       └──── kFollowing ◄───────────┴────────────────────────────────────────┤ (lost the lead)
 //             kFenced    ◄──────────────────────────────────────────────────── (a higher term claimed the progress)
+//             kDamaged   ◄── (the index cannot be: nothing is served until it was rebuilt)
 class ShardImpl final : public Shard, private log::StateMachine {
  public:
   ShardImpl(const ShardOptions& options, Env env);
@@ -63,7 +64,7 @@ class ShardImpl final : public Shard, private log::StateMachine {
   void Stop(absl::AnyInvocable<void() &&> done) override;
 
  private:
-  enum class Phase { kStarting, kFollowing, kClaiming, kServing, kFenced, kStopping, kStopped };
+  enum class Phase { kStarting, kFollowing, kClaiming, kServing, kFenced, kDamaged, kStopping, kStopped };
   // kLead: the log takes appends. kServe: progress is claimed, too.
   enum class Need { kLead, kServe };
   using Gated = absl::AnyInvocable<void(const absl::Status&) &&>;
@@ -83,6 +84,8 @@ class ShardImpl final : public Shard, private log::StateMachine {
   void OnClaimed(Term term, absl::StatusOr<std::vector<index::QueueProgress>> progress);
   void StepDown(Phase phase, const absl::Status& why);
   void OnChanges();
+  // Ends serving when the index turns out to be damaged.
+  void CheckDamage();
   void ScheduleIndexFlush(uint64_t bytes);
   void SweepClients();
   bool Ready(Need need) const;

@@ -2,11 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "services/broker/shard_state.h"
 #include "services/broker/shard_world.h"
 #include "services/common/log.h"
 #include "services/common/sim/test_seed.h"
@@ -179,6 +181,144 @@ TEST_F(ShardRetentionTest, CrashesDuringRetentionLeaveAnIndexThatTheLogCanRebuil
   world.options.retention_check_interval = absl::Hours(100);
   const auto before = Comparable();
   EXPECT_EQ(Rebuilt(), before);
+}
+
+// Goal: retention never holds the shard for long, however many queues there are. Method: 100,000 queues; each step looks at its share only,
+// and together they do what one look at all would.
+TEST(ShardStateTest, ManyQueuesAreTrimmedInSteps) {
+  constexpr int32_t kQueues = 100000;
+  constexpr size_t kStep = 64;
+  index::MemKv kv;
+  index::KvBatch batch;
+  for (int32_t queue = 0; queue < kQueues; ++queue) {
+    for (int64_t offset = 0; offset < 2; ++offset) {
+      index::QueueIndex::Append(batch, {7, queue}, {.offset = offset, .position = {offset * kQueues + queue}, .length = 1, .store_time_ms = 1});
+    }
+    index::QueueIndex::PutCounters(batch, {7, queue}, {.next = 2, .min = 0}, {kQueues + queue});
+  }
+  kv.Write(batch);
+  ShardState state(kv);
+  const absl::Status loaded = state.Load();
+  ASSERT_TRUE(loaded.ok()) << loaded;
+
+  ShardState::TrimPlace at;
+  size_t steps = 0, moved_in_all = 0;
+  for (bool done = false; !done; ++steps) {
+    size_t moved = 0;
+    const absl::StatusOr<bool> step = state.Trim({kQueues}, at, kStep, [&](Queue& queue) {
+      EXPECT_EQ(queue.counters.min, 1);
+      ++moved;
+    });
+    ASSERT_TRUE(step.ok());
+    ASSERT_LE(moved, kStep);
+    moved_in_all += moved;
+    done = *step;
+  }
+
+  EXPECT_EQ(moved_in_all, size_t{kQueues});
+  EXPECT_GE(steps, kQueues / kStep);
+  EXPECT_EQ(index::QueueIndex(kv).Read({7, kQueues - 1}, 0, 10, 10)->size(), 1u);
+}
+
+// The same with a shard around it: what it does between two tasks reads the entries of few queues.
+TEST_F(ShardRetentionTest, AWideTopicIsTrimmedBetweenOtherWork) {
+  class CountingKv final : public index::MemKv {
+   public:
+    std::unique_ptr<Iterator> Scan(std::string_view begin, std::string_view end) const override {
+      if (begin.starts_with("q")) ++scans;
+      return MemKv::Scan(begin, end);
+    }
+    mutable int64_t scans = 0;
+  };
+  world.definitions.topics["wide"] = {.name = "wide", .topic_id = 900, .version = 900, .queues = 2000};
+  auto kv = std::make_unique<CountingKv>();
+  CountingKv& counting = *kv;
+  world.kv = std::move(kv);
+  world.Start();
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(world.Send("wide", std::vector<std::string>(2000, std::string(300, 'x'))).ok());
+  Fill("t", 2);
+  const LogPosition begin = Begin();
+  const int64_t at_first = counting.scans;
+  int64_t most = 0, before = at_first;
+  world.scheduler.RunUntil([&] {  // asked after each task
+    most = std::max(most, counting.scans - before);
+    before = counting.scans;
+    return false;
+  }, absl::Hours(3));
+  const int64_t all = counting.scans - at_first;
+
+  EXPECT_GT(Begin(), begin);
+  EXPECT_GE(all, 2000);
+  EXPECT_LE(most, 200);
+}
+
+// ---- an index that cannot be
+
+class DamagedIndexTest : public ShardRetentionTest {
+ protected:
+  void ExpectUnhealthy() {
+    world.scheduler.RunFor(absl::Seconds(5));
+    const ShardStatus status = world.Status();
+    EXPECT_FALSE(status.serving);
+    EXPECT_THAT(std::string(status.health.message()), testing::HasSubstr("fulmar index rebuild"));
+    EXPECT_FALSE(world.Send("t", {"refused"}).ok());
+    EXPECT_FALSE(world.Receive("t", "g").ok());
+  }
+  // An empty index in its place: all of the log is there.
+  void ExpectRebuilt(size_t messages) {
+    world.Kill();
+    world.kv = std::make_unique<index::MemKv>();
+    world.Start();
+    EXPECT_EQ(world.Drain("t", "after").size(), messages);
+  }
+  uint32_t TopicId() { return world.definitions.topics.at("t").topic_id; }
+  void Put(const std::string& key, const std::string& value) {
+    index::KvBatch batch;
+    batch.Put(key, value);
+    world.kv->Write(batch);
+  }
+};
+
+TEST_F(DamagedIndexTest, CountersThatTheLogDisprovesStopTheShardAndNotTheProcess) {
+  world.Start();
+  ASSERT_TRUE(world.Send("t", {"a", "b"}).ok());
+  world.Stop();
+  ASSERT_TRUE(world.kv->Flush().ok());
+  Put(index::QueueCountersKey({TopicId(), 0}), "xx");
+
+  ASSERT_TRUE(world.TryStart().ok());
+
+  ExpectUnhealthy();
+  world.Stop();
+  ASSERT_TRUE(world.TryStart().ok()) << "never a loop of crashes";
+  ExpectUnhealthy();
+  ExpectRebuilt(2);
+}
+
+TEST_F(DamagedIndexTest, AnEntryThatCannotBeReadStopsTheShardWhenRetentionMeetsIt) {
+  world.Start();
+  Fill("t", 3);
+  const LogPosition begin = Begin();
+  for (int32_t queue = 0; queue < 8; ++queue) {
+    for (int64_t offset = 0; offset < 200; ++offset) Put(index::QueueEntryKey({TopicId(), queue}, offset), "xx");
+  }
+  world.scheduler.RunFor(absl::Hours(3));
+
+  ExpectUnhealthy();
+  EXPECT_EQ(Begin(), begin) << "what a new index needs stays";
+  ExpectRebuilt(96);
+}
+
+TEST_F(DamagedIndexTest, AnIndexOfAnotherFormatStopsTheShardAndNotTheProcess) {
+  world.Start();
+  ASSERT_TRUE(world.Send("t", {"a"}).ok());
+  world.Stop();
+  Put(std::string(index::kFormatKey), "9999");
+
+  ASSERT_TRUE(world.TryStart().ok());
+
+  ExpectUnhealthy();
+  ExpectRebuilt(1);
 }
 
 }  // namespace

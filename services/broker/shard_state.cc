@@ -29,7 +29,8 @@ absl::Status ShardState::Load() {
     queue.newest_record = stored.newest_record;
     queue.stored = true;
   }
-  for (auto it = kv_.Scan("t", "u"); it->Valid(); it->Next()) {
+  const auto topics = kv_.Scan("t", "u");
+  for (const auto& it = topics; it->Valid(); it->Next()) {
     FULMAR_ASSIGN_OR_RETURN(const index::Stored stored, index::DecodeStored(it->value()));
     auto topic = std::make_unique<Topic>();
     FULMAR_ASSIGN_OR_RETURN(topic->definition, index::DecodeTopic(stored.body));
@@ -39,7 +40,8 @@ absl::Status ShardState::Load() {
     topics_by_id_[topic->definition.topic_id] = topic.get();
     topics_[topic->definition.name] = std::move(topic);
   }
-  for (auto it = kv_.Scan("g", "h"); it->Valid(); it->Next()) {
+  const auto groups = kv_.Scan("g", "h");
+  for (const auto& it = groups; it->Valid(); it->Next()) {
     FULMAR_ASSIGN_OR_RETURN(const index::Stored stored, index::DecodeStored(it->value()));
     auto group = std::make_unique<Group>();
     FULMAR_ASSIGN_OR_RETURN(group->definition, index::DecodeGroup(stored.body));
@@ -47,20 +49,25 @@ absl::Status ShardState::Load() {
     definitions_version_ = std::max(definitions_version_, group->definition.version);
     groups_[group->definition.name] = std::move(group);
   }
-  for (auto it = kv_.Scan("h", "i"); it->Valid(); it->Next()) {
+  const auto keys = kv_.Scan("h", "i");
+  for (const auto& it = keys; it->Valid(); it->Next()) {
     FULMAR_ASSIGN_OR_RETURN(const index::Stored stored, index::DecodeStored(it->value()));
     FULMAR_ASSIGN_OR_RETURN(const HandleKey key, DecodeHandleKey(stored.body));
     keys_[key.id] = {key, stored.position};
   }
-  for (auto it = kv_.Scan("p", "q"); it->Valid(); it->Next()) {
+  const auto logged = kv_.Scan("p", "q");
+  for (const auto& it = logged; it->Valid(); it->Next()) {
     FULMAR_ASSIGN_OR_RETURN(const index::Stored stored, index::DecodeStored(it->value()));
     FULMAR_ASSIGN_OR_RETURN(const index::QueueProgress progress, index::DecodeProgress(stored.body));
     logged_progress_[{progress.group, {progress.topic_id, progress.queue}}] = {progress.sequence, stored.position};
   }
+  // A walk that met damage ended early: what it did not see must not count as missing.
+  for (const auto* walk : {&topics, &groups, &keys, &logged}) FULMAR_RETURN_IF_ERROR((*walk)->status());
   return absl::OkStatus();
 }
 
 void ShardState::Apply(const log::AppliedEntry& entry, Changes& changes) {
+  if (!damage_.ok()) return;
   batch_.Clear();
   touched_.clear();
   new_dedup_.clear();
@@ -77,10 +84,11 @@ void ShardState::Apply(const log::AppliedEntry& entry, Changes& changes) {
       case log::RecordType::kProgressBatch: ApplyProgress(record); break;
       case log::RecordType::kDedupEntries: ApplyDedupEntries(record); break;
       default:
-        FULMAR_CHECK(false, absl::StrCat("record at position ", record.position.value, " has type ",
-                                         static_cast<int>(record.type), ", which no broker shard writes"));
+        ReportDamage(absl::DataLossError(absl::StrCat("record at position ", record.position.value, " of the log has type ",
+                                                      static_cast<int>(record.type), ", which this version does not know")));
     }
   }
+  if (!damage_.ok()) return changes.Clear();
   for (Queue* queue : touched_) {
     index::QueueIndex::PutCounters(batch_, queue->id, queue->counters, queue->newest_record);
     queue->stored = true;
@@ -275,19 +283,29 @@ void ShardState::ApplyProgress(const log::AppliedRecord& record) {
   }
 }
 
-void ShardState::Trim(LogPosition begin, absl::FunctionRef<void(Queue&)> on_moved) {
+absl::StatusOr<bool> ShardState::Trim(LogPosition begin, TrimPlace& at, size_t max, absl::FunctionRef<void(Queue&)> on_moved) {
+  if (!damage_.ok()) return damage_;
   batch_.Clear();
-  for (auto& [id, queue] : queues_) {
+  size_t left = max;
+  auto next = at.queues_done ? queues_.end() : queues_.lower_bound(at.queue);
+  for (; next != queues_.end() && left > 0; ++next, --left) {
+    auto& [id, queue] = *next;
     if (queue->counters.min == queue->counters.next) continue;
     const absl::StatusOr<int64_t> min = index_.FindByPosition(id, queue->counters, begin);
-    FULMAR_CHECK(min.ok(), min.status().message());
+    if (!min.ok()) {
+      ReportDamage(min.status());
+      return damage_;
+    }
     if (*min == queue->counters.min) continue;
     index::QueueIndex::Trim(batch_, id, queue->counters.min, *min);
     queue->counters.min = *min;
     index::QueueIndex::PutCounters(batch_, id, queue->counters, queue->newest_record);
     on_moved(*queue);
   }
-  for (auto it = logged_progress_.begin(); it != logged_progress_.end();) {
+  at.queues_done = next == queues_.end();
+  if (!at.queues_done) at.queue = next->first;
+  auto it = logged_progress_.lower_bound(at.progress);
+  for (; at.queues_done && it != logged_progress_.end() && left > 0; --left) {
     if (it->second.position >= begin) {
       ++it;
       continue;
@@ -296,6 +314,8 @@ void ShardState::Trim(LogPosition begin, absl::FunctionRef<void(Queue&)> on_move
     it = logged_progress_.erase(it);
   }
   if (!batch_.empty()) kv_.Write(batch_);
+  if (it != logged_progress_.end()) at.progress = it->first;
+  return at.queues_done && it == logged_progress_.end();
 }
 
 Topic* ShardState::FindTopic(std::string_view name) {
@@ -326,7 +346,7 @@ absl::StatusOr<index::QueueProgress> ShardState::ReadLoggedProgress(const Progre
 }
 
 std::vector<std::pair<log::RecordType, std::string>> ShardState::SnapshotsBelow(
-    LogPosition position, absl::FunctionRef<bool(const ProgressId&, uint64_t sequence)> is_stored) const {
+    LogPosition position, size_t max, absl::FunctionRef<bool(const ProgressId&, uint64_t sequence)> is_stored) const {
   std::vector<std::pair<log::RecordType, std::string>> records;
   for (const auto& [id, key] : keys_) {
     if (key.copy < position) records.emplace_back(log::RecordType::kHandleKey, EncodeHandleKey(key.key));
@@ -342,6 +362,7 @@ std::vector<std::pair<log::RecordType, std::string>> ShardState::SnapshotsBelow(
     }
   }
   for (const auto& [id, queue] : queues_) {
+    if (records.size() >= max) return records;
     if (!queue->stored || queue->newest_record >= position) continue;
     // Behind the deletion that is on its way these would bring the queue back.
     const auto topic = topics_by_id_.find(id.topic_id);
@@ -349,6 +370,7 @@ std::vector<std::pair<log::RecordType, std::string>> ShardState::SnapshotsBelow(
     records.emplace_back(log::RecordType::kQueueCounters, EncodeCountersRecord({id, queue->counters}));
   }
   for (const auto& [id, logged] : logged_progress_) {
+    if (records.size() >= max) return records;
     if (logged.position >= position || is_stored(id, logged.sequence)) continue;
     const std::optional<std::string> value = kv_.Get(index::ProgressKey(id.first, id.second));
     if (!value) continue;

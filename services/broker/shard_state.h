@@ -71,12 +71,23 @@ class ShardState {
 
   // What the store holds. Errors: DataLoss (a damaged value), FailedPrecondition (another format): the caller says how to rebuild.
   absl::Status Load();
-  // Applies one entry and writes it to the index, with the applied point, in one batch.
+  // Applies one entry and writes it to the index, with the applied point, in one batch. Nothing, once there is damage().
   // A record that cannot be decoded is our bug or damage that its checksum missed: the process stops, naming it.
   void Apply(const log::AppliedEntry& entry, Changes& changes);
   // The segments below `begin` are gone, or about to: forgets the index entries of their messages, moves the minimum offsets up and
   // drops logged progress that was not written again. `on_moved` is called for each queue whose minimum moved.
-  void Trim(LogPosition begin, absl::FunctionRef<void(Queue&)> on_moved);
+  // In steps of at most `max` queues or logged copies, so that the shard is not held for long; `at` begins new, and says where the next
+  // one goes on. True: all is done. DataLoss: the index is damaged, see damage().
+  struct TrimPlace {
+    bool queues_done = false;
+    index::QueueId queue;
+    std::pair<std::string, index::QueueId> progress;
+  };
+  absl::StatusOr<bool> Trim(LogPosition begin, TrimPlace& at, size_t max, absl::FunctionRef<void(Queue&)> on_moved);
+  // Not OK: the index holds what the log cannot have told it. From then on nothing is applied and nothing written, for it would only make
+  // the index worse; a new one, made from the log, is right again. The first reason stays.
+  const absl::Status& damage() const { return damage_; }
+  void ReportDamage(const absl::Status& why) { damage_.Update(why); }
 
   Topic* FindTopic(std::string_view name);
   Topic* FindTopic(uint32_t topic_id);
@@ -106,8 +117,9 @@ class ShardState {
 
   // Records that say again everything whose newest record lies below `position`; in the order in which they must be appended.
   // `is_stored`: the offset service has this progress (or newer), so it need not be kept.
+  // At most `max`: more may be needed.
   std::vector<std::pair<log::RecordType, std::string>> SnapshotsBelow(
-      LogPosition position, absl::FunctionRef<bool(const ProgressId&, uint64_t sequence)> is_stored) const;
+      LogPosition position, size_t max, absl::FunctionRef<bool(const ProgressId&, uint64_t sequence)> is_stored) const;
 
   // The leader starts to give offsets.
   void ResetProjections();
@@ -154,6 +166,7 @@ class ShardState {
   Queue* last_queue_ = nullptr;   // of ApplyMessage: runs of one queue are common
   std::vector<Queue*> touched_;   // by the entry that is being applied; each once
   index::KvBatch batch_;
+  absl::Status damage_;
 };
 
 }  // namespace fulmar::broker

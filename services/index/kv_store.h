@@ -68,6 +68,7 @@ class KvStore {
     uint64_t disk_bytes = 0, memtable_bytes = 0, overlay_bytes = 0;  // overlay: written while the disk refused
     uint64_t block_cache_bytes = 0, pending_compaction_bytes = 0, estimated_keys = 0;
     bool healthy = true;
+    bool damaged = false;  // a read met bytes that nobody wrote: what is missing may be there; only a new index helps
     std::string problem;  // of the last failed write, flush or recovery while not healthy
   };
   virtual Stats GetStats() const = 0;

@@ -454,6 +454,7 @@ TEST_F(RocksKvTest, DamageThatAGetMeetsMakesTheStoreUnhealthyForGood) {
   EXPECT_EQ(kv_->Get("k"), std::nullopt);
 
   EXPECT_FALSE(kv_->GetStats().healthy);
+  EXPECT_TRUE(kv_->GetStats().damaged);
   EXPECT_NE(kv_->GetStats().problem.find("Corruption"), std::string::npos) << kv_->GetStats().problem;
 }
 

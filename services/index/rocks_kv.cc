@@ -373,6 +373,7 @@ KvStore::Stats RocksKv::State::GetStats() const {
     stats.overlay_bytes = overlay_.bytes();
   }
   absl::MutexLock lock(&problem_mutex_);
+  stats.damaged = !damage_.ok();
   for (const absl::Status& problem : {damage_, failure_, full_}) {
     if (problem.ok()) continue;
     stats.healthy = false;
