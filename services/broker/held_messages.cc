@@ -136,8 +136,15 @@ std::optional<HeldState> HeldMessages::Find(int64_t id) const {
   const std::optional<std::string> bytes = kv_.Get(StateKey(id));
   if (!bytes) return std::nullopt;
   absl::StatusOr<HeldState> state = DecodeState(*bytes);
-  FULMAR_CHECK(state.ok(), absl::StrCat("index, held message ", id, ": ", state.status().message(), " (remove the index, and it is built again)"));
+  if (!state.ok()) {
+    damage_.Update(Annotate(state.status(), absl::StrCat("held message ", id)));
+    return std::nullopt;
+  }
   return *state;
+}
+
+void HeldMessages::Disprove(int64_t id, std::string_view how) {
+  damage_.Update(absl::DataLossError(absl::StrCat("held message ", id, " is ", how, " behind its end")));
 }
 
 void HeldMessages::Put(int64_t id, const HeldState& state, index::KvBatch& batch) const { batch.Put(StateKey(id), EncodeState(state)); }
@@ -170,7 +177,7 @@ void HeldMessages::ApplyMessage(LogPosition position, uint32_t body_bytes, const
     batch.Put(BodyKey(position), EncodeId(id));
     return Put(id, *known, batch);
   }
-  FULMAR_CHECK(!known || known->stage == HeldStage::kWaiting, absl::StrCat("held message ", id, " is carried forward behind its end"));
+  if (known && known->stage != HeldStage::kWaiting) return Disprove(id, "carried forward");
   if (known) {
     Unlist(id, *known, batch);
     batch.Delete(BodyKey(known->body));
@@ -191,7 +198,7 @@ void HeldMessages::ApplyMessage(LogPosition position, uint32_t body_bytes, const
 
 void HeldMessages::ApplyReleased(LogPosition position, const HeldReleased& released, index::KvBatch& batch) {
   std::optional<HeldState> known = Find(released.id);
-  FULMAR_CHECK(!known || known->stage == HeldStage::kWaiting, absl::StrCat("held message ", released.id, " is released behind its end"));
+  if (known && known->stage != HeldStage::kWaiting) return Disprove(released.id, "released");
   HeldState state;
   state.stage = HeldStage::kReleased;
   state.kind = released.kind;
@@ -208,7 +215,7 @@ void HeldMessages::ApplyReleased(LogPosition position, const HeldReleased& relea
 
 void HeldMessages::ApplyDropped(LogPosition position, const HeldDropped& dropped, index::KvBatch& batch) {
   const std::optional<HeldState> known = Find(dropped.id);
-  FULMAR_CHECK(!known || known->stage == HeldStage::kWaiting, absl::StrCat("held message ", dropped.id, " is dropped behind its end"));
+  if (known && known->stage != HeldStage::kWaiting) return Disprove(dropped.id, "dropped");
   if (known) {
     Unlist(dropped.id, *known, batch);
     batch.Delete(BodyKey(known->body));
@@ -226,7 +233,7 @@ void HeldMessages::ApplyDropped(LogPosition position, const HeldDropped& dropped
 void HeldMessages::ApplyUpdated(const HeldUpdated& updated, index::KvBatch& batch) {
   std::optional<HeldState> known = Find(updated.id);
   if (!known) return;  // in a rebuild: its body is carried forward behind this, and says the same
-  FULMAR_CHECK(known->stage == HeldStage::kWaiting, absl::StrCat("held message ", updated.id, " is checked behind its end"));
+  if (known->stage != HeldStage::kWaiting) return Disprove(updated.id, "checked");
   Unlist(updated.id, *known, batch);
   known->parked = updated.parked;
   known->checks = updated.checks;
@@ -236,14 +243,16 @@ void HeldMessages::ApplyUpdated(const HeldUpdated& updated, index::KvBatch& batc
 }
 
 void HeldMessages::Trim(LogPosition begin, index::KvBatch& batch) {
-  for (auto it = kv_.Scan(EndKey({0}), EndKey(begin)); it->Valid(); it->Next()) {
+  const auto ends = kv_.Scan(EndKey({0}), EndKey(begin));
+  for (const auto& it = ends; it->Valid(); it->Next()) {
     const int64_t id = DecodeId(it->value());
     if (const std::optional<HeldState> state = Find(id); state && state->body.value != 0) batch.Delete(BodyKey(state->body));
     batch.Delete(StateKey(id));
     batch.Delete(it->key());
   }
   // Bodies of the rest: what retention did not carry, because nobody can ask for it.
-  for (auto it = kv_.Scan(BodyKey({0}), BodyKey(begin)); it->Valid(); it->Next()) {
+  const auto bodies = kv_.Scan(BodyKey({0}), BodyKey(begin));
+  for (const auto& it = bodies; it->Valid(); it->Next()) {
     const int64_t id = DecodeId(it->value());
     std::optional<HeldState> state = Find(id);
     batch.Delete(it->key());
@@ -258,6 +267,8 @@ void HeldMessages::Trim(LogPosition begin, index::KvBatch& batch) {
     state->body_bytes = 0;
     Put(id, *state, batch);
   }
+  damage_.Update(ends->status());
+  damage_.Update(bodies->status());
   Finish(batch);
 }
 
@@ -270,6 +281,7 @@ std::vector<HeldDue> HeldMessages::Read(HeldLine line, HeldDue after, size_t max
     if (key.size() != kDueKeyBytes) continue;
     due.push_back({static_cast<int64_t>(index::ReadBigEndian64(key.substr(2))), static_cast<int64_t>(index::ReadBigEndian64(key.substr(10)))});
   }
+  damage_.Update(it->status());
   return due;
 }
 
@@ -280,6 +292,7 @@ std::vector<HeldMessages::BodyAt> HeldMessages::Bodies(LogPosition from, LogPosi
     if (it->key().size() != kPositionKeyBytes) continue;
     bodies.push_back({{static_cast<int64_t>(index::ReadBigEndian64(it->key().substr(2)))}, DecodeId(it->value())});
   }
+  damage_.Update(it->status());
   return bodies;
 }
 

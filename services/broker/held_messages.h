@@ -4,6 +4,7 @@
 #include <compare>
 #include <cstdint>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -81,10 +82,13 @@ class HeldMessages {
   };
   std::vector<BodyAt> Bodies(LogPosition from, LogPosition to, size_t max) const;
   const HeldCounts& counts() const { return counts_; }
+  // Not OK: the index says what cannot be, and an answer since may have been too short. The owner applies and removes nothing any more.
+  const absl::Status& damage() const { return damage_; }
 
   static HeldLine LineOf(const HeldState& state);
 
  private:
+  void Disprove(int64_t id, std::string_view how);
   void Put(int64_t id, const HeldState& state, index::KvBatch& batch) const;
   // Takes a waiting message out of its line and of the counters.
   void Unlist(int64_t id, const HeldState& state, index::KvBatch& batch);
@@ -93,6 +97,7 @@ class HeldMessages {
   index::KvStore& kv_;
   HeldCounts counts_;
   bool counts_changed_ = false;
+  mutable absl::Status damage_;
 };
 
 }  // namespace fulmar::broker
