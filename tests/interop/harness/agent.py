@@ -162,8 +162,8 @@ class Producer(Client):
 
 
 class SimpleConsumer(Client):
-    def __init__(self, agent, endpoint, group, subscriptions, await_ms=AWAIT_MS):
-        super().__init__(agent, "simple", endpoint, group=group, subscriptions=subscriptions, await_ms=await_ms)
+    def __init__(self, agent, endpoint, group, subscriptions, await_ms=AWAIT_MS, sql=False):
+        super().__init__(agent, "simple", endpoint, group=group, subscriptions=subscriptions, await_ms=await_ms, sql=sql)
 
     def submit_receive(self, maximum=16, invisible_ms=30000):
         """Starts a receive; `received` waits for its answer."""
@@ -186,9 +186,9 @@ class SimpleConsumer(Client):
 
 
 class PushConsumer(Client):
-    def __init__(self, agent, endpoint, group, subscriptions, fail_attempts=0, hold=False):
+    def __init__(self, agent, endpoint, group, subscriptions, fail_attempts=0, hold=False, sql=False):
         super().__init__(agent, "push", endpoint, group=group, subscriptions=subscriptions,
-                         fail_attempts=fail_attempts, hold=hold)
+                         fail_attempts=fail_attempts, hold=hold, sql=sql)
 
     def deliveries(self):
         return self.agent.deliveries(self.name)

@@ -5,9 +5,12 @@ for a condition with a deadline; where the promise is that something does *not* 
 with something else that comes later than it would have.
 """
 import collections
+import contextlib
 import dataclasses
 import os
 import pathlib
+import signal
+import sqlite3
 import subprocess
 import threading
 import time
@@ -376,6 +379,36 @@ def tag_filter(c):
 
 
 @scenario()
+def sql_filter(c):
+    """An SQL expression lets through what it is TRUE for, for simple and push consumers; what it cannot tell stays away."""
+    expression = "TAGS IN ('paid', 'sent') AND amount BETWEEN 100 AND 500.5 AND region STARTSWITH 'eu' AND missing IS NULL"
+    topic, simple_group, push_group = c.topic(), c.group(), c.group()
+    simple = c.simple(simple_group, topic, expression, sql=True)
+    push = c.push(push_group, topic, expression, sql=True)
+    producer = c.producer(topic)
+    fits = {"amount": "100", "region": "eu-west"}
+    wanted, others = [], [{"amount": "99.9"}, {"amount": "501"}, {"amount": "much"}, {"region": "us"}, {"missing": "not"}]
+    for other in others:
+        c.send(producer, topic, tag="paid", properties=fits | other)
+        wanted.append(c.send(producer, topic, tag="sent", properties=fits | {"amount": str(100 + 80.1 * len(wanted))}))
+        c.send(producer, topic, tag="lost", properties=fits)
+        c.send(producer, topic, tag="paid", properties={"region": "eu"})
+        c.send(producer, topic, properties=fits)
+    seen = receive_until(simple, has_all(wanted), SECONDS)
+    check(set(ids(seen)) == {w.message_id for w in wanted}, f"{[(m.tag, m.properties) for m in seen]} came")
+    check_nothing_left(simple)
+    seen, came = push.wait(has_all(wanted), SECONDS)
+    check(came, f"only {[(m.tag, m.properties) for m in seen]} were pushed")
+    check(set(ids(seen)) == {w.message_id for w in wanted}, f"{[(m.tag, m.properties) for m in seen]} were pushed")
+    # A mistake is told when it is made, or at the first receive; not every client passes on the server's words.
+    try:
+        c.simple(c.group(), topic, "amount BETWEEN 100", sql=True).receive()
+    except AgentError:
+        return
+    check(False, "a bad expression was taken")
+
+
+@scenario()
 def group_shares_and_groups_do_not(c):
     """Two consumers of one group share the messages; another group, by push, gets all of them too."""
     topic, shared, other = c.topic(), c.group(), c.group()
@@ -464,6 +497,77 @@ def documented_snippet_runs(c):
                           text=True, timeout=120, check=False)
     check(done.returncode == 0, f"exit {done.returncode}: {done.stderr.strip()[-300:]}")
     check("sent " in done.stdout and "received " in done.stdout and "hello from" in done.stdout, f"it printed {done.stdout!r}")
+
+
+@scenario(languages={"python"})
+def ledger_lets_each_effect_happen_once(c):
+    """Consumers of docs/snippets/ledger die and freeze at random moments; each business key, sent up to three times, is booked exactly once."""
+    home = c.cluster.directory / "ledger"
+    home.mkdir()
+    python = c.pool.languages["python"].run_file[0]
+    subprocess.run([python, "-m", "grpc_tools.protoc", "-I", REPOSITORY / "protos", f"--python_out={home}", f"--grpc_python_out={home}",
+                    "fulmar/ledger/v1/ledger.proto"], check=True, timeout=120)
+    topic, group, database = c.topic(), c.group(), home / "shop.db"
+    command = [python, REPOSITORY / "docs" / "snippets" / "ledger" / "consumer.py", c.endpoint, c.cluster.ledger, topic, group, database]
+    environment = {**os.environ, "HOME": str(home), "PYTHONPATH": str(home), "LEASE_SECONDS": "2", "INVISIBLE_SECONDS": "3", "JITTER_SECONDS": "0.15", "DEATH": "0.06"}
+
+    def start():
+        return subprocess.Popen(command, cwd=home, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    producer = c.producer(topic)
+    amounts = {f"order-{i}": c.random.randrange(1, 1000) for i in range(300 if c.long else 80)}
+    for key, amount in amounts.items():
+        for _ in range(c.random.choice((1, 1, 2, 3))):  # producers repeat too
+            c.send(producer, topic, str(amount).encode(), keys=[key])
+    kills = freezes = deaths = 0
+    with open(home / "consumers.log", "wb") as log:
+        consumers = [start() for _ in range(3)]
+        try:
+            deadline = time.monotonic() + 600
+            while True:
+                time.sleep(c.random.uniform(0.3, 1.5))
+                for i, consumer in enumerate(consumers):
+                    if consumer.poll() is not None:  # by its own hand, at a step of its work
+                        consumers[i] = start()
+                        deaths += 1
+                i = c.random.randrange(len(consumers))
+                if (draw := c.random.random()) < 0.2:
+                    consumers[i].send_signal(signal.SIGSTOP)  # wakes up after its lease, and must not book then
+                    time.sleep(2.5)
+                    consumers[i].send_signal(signal.SIGCONT)
+                    freezes += 1
+                elif draw < 0.4:
+                    consumers[i].kill()
+                    consumers[i].wait()
+                    consumers[i] = start()
+                    kills += 1
+                if (home / "shop.db").exists() and booked(database) >= len(amounts):
+                    break
+                check(time.monotonic() < deadline, "the bookings do not end")
+            # Nothing is left for the group, so nothing can be booked any more.
+            while c.cluster.control("group", "describe", group)["lag"] > 0:
+                check(time.monotonic() < deadline, "the messages are not acknowledged")
+                time.sleep(0.5)
+                consumers = [consumer if consumer.poll() is None else start() for consumer in consumers]
+        finally:
+            for consumer in consumers:
+                consumer.kill()
+                consumer.wait()
+    with contextlib.closing(sqlite3.connect(database)) as shop:
+        entries = shop.execute("SELECT key, amount FROM entries ORDER BY id").fetchall()
+    check(deaths > 0 and len(entries) == len(amounts) and dict(entries) == amounts,
+          f"{len(entries)} entries for {len(amounts)} keys, twice: {[k for k, n in collections.Counter(k for k, _ in entries).items() if n > 1]}")
+    entry = c.cluster.control("ledger", "get", group, "order-0", endpoint=c.cluster.ledger)
+    check(entry["state"] == "completed" and entry["token"] > 0, f"the ledger says {entry}")
+    c.note = f"{len(entries)} keys, {deaths} deaths, {kills} kills, {freezes} freezes"
+
+
+def booked(database):
+    with contextlib.closing(sqlite3.connect(database, timeout=10)) as shop:
+        try:
+            return shop.execute("SELECT count(*) FROM booked").fetchone()[0]
+        except sqlite3.OperationalError:  # no table yet
+            return 0
 
 
 @scenario(languages=TLS_BY_DEFAULT)

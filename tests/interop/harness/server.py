@@ -83,7 +83,7 @@ class Process:
 
 
 class Cluster:
-    """A standalone server, or the three services; `endpoint` is what clients are configured with."""
+    """A standalone server, or the three services; `endpoint` is what clients are configured with, `ledger` where the offset service is."""
 
     def __init__(self, mode, binaries: pathlib.Path, directory: pathlib.Path, ports: Ports):
         self.binaries, self.directory = binaries, directory
@@ -120,9 +120,9 @@ class Cluster:
             if not process.is_alive():
                 raise RuntimeError(f"{process.name} has ended, see {process.log}")
 
-    def control(self, *arguments):
+    def control(self, *arguments, endpoint=None):
         """Runs fulmarctl; its standard output, read as JSON where it is."""
-        command = [str(self.binaries / "fulmarctl"), "--endpoint", self.endpoint, "--output", "json", *map(str, arguments)]
+        command = [str(self.binaries / "fulmarctl"), "--endpoint", endpoint or self.endpoint, "--output", "json", *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()}")
@@ -154,7 +154,7 @@ OFFSET_CONFIG = {"log": {"segment_bytes": "4MiB"}}
 
 def standalone(cluster, ports):
     port, metrics = ports.free(), ports.free()
-    cluster.endpoint = cluster.address(port)
+    cluster.endpoint = cluster.ledger = cluster.address(port)
     config = write_config(cluster.directory / "fulmar.yaml", {"broker": BROKER_CONFIG, "offset": OFFSET_CONFIG})
     return [cluster.fulmar("standalone", ["--listen", cluster.endpoint, "--metrics", cluster.address(metrics),
                                           "--data", cluster.directory / "data", "--config", config], port)]
@@ -164,7 +164,7 @@ def split(cluster, ports):
     """Offset service, broker and registry as processes of their own; clients know the registry only."""
     port = {name: ports.free() for name in ("offset", "broker", "registry")}
     listen = {name: cluster.address(p) for name, p in port.items()}
-    cluster.endpoint = listen["registry"]
+    cluster.endpoint, cluster.ledger = listen["registry"], listen["offset"]
     configs = {
         "offset": {"offset": OFFSET_CONFIG},
         "broker": SERVER_CONFIG | {"broker": BROKER_CONFIG | {"registries": [listen["registry"]], "offset_endpoint": listen["offset"]}},

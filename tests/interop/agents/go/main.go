@@ -28,6 +28,7 @@ type request struct {
 	Topics           []string          `json:"topics"`
 	Group            string            `json:"group"`
 	Subscriptions    map[string]string `json:"subscriptions"`
+	SQL              bool              `json:"sql"`
 	AwaitMs          int64             `json:"await_ms"`
 	RequestTimeoutMs int64             `json:"request_timeout_ms"`
 	FailAttempts     int32             `json:"fail_attempts"`
@@ -96,6 +97,9 @@ func (a *agent) start(r request) error {
 	subscriptions := map[string]*rmq.FilterExpression{}
 	for topic, expression := range r.Subscriptions {
 		subscriptions[topic] = rmq.NewFilterExpression(expression)
+		if r.SQL {
+			subscriptions[topic] = rmq.NewFilterExpressionWithType(expression, rmq.SQL92)
+		}
 	}
 	timeout := time.Duration(r.RequestTimeoutMs) * time.Millisecond
 	await := time.Duration(r.AwaitMs) * time.Millisecond

@@ -10,6 +10,7 @@ const modules = process.env.INTEROP_NODE_MODULES;
 const rocketmq = require(path.join(modules, 'rocketmq-client-nodejs'));
 const clientVersion = require(path.join(modules, 'rocketmq-client-nodejs', 'package.json')).version;
 const tls = process.argv[2] === '--tls';
+const SQL = 2; // FilterType.SQL, which the package does not export
 
 const write = value => process.stdout.write(JSON.stringify(value) + '\n');
 const log = level => (...args) => console.error(new Date().toISOString(), level, ...args);
@@ -45,7 +46,7 @@ async function start(r) {
   const common = {
     endpoints: r.endpoint, namespace: '', sslEnabled: tls, logger, requestTimeout: r.request_timeout_ms,
   };
-  const consumer = { ...common, consumerGroup: r.group, subscriptions: new Map(Object.entries(r.subscriptions ?? {})) };
+  const consumer = { ...common, consumerGroup: r.group, subscriptions: new Map(Object.entries(r.subscriptions ?? {}).map(([topic, text]) => [topic, r.sql ? new rocketmq.FilterExpression(text, SQL) : text])) };
   let client;
   switch (r.kind) {
     case 'producer':

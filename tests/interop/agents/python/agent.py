@@ -9,6 +9,7 @@ import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 
+from rocketmq.grpc_protocol import FilterType
 from rocketmq import (ClientConfiguration, ConsumeResult, Credentials, FilterExpression, Message, MessageListener,
                       Producer, PushConsumer, SimpleConsumer)
 
@@ -61,7 +62,7 @@ def seconds(milliseconds):
 
 def start(r):
     configuration = ClientConfiguration(r["endpoint"], Credentials(), "", seconds(r["request_timeout_ms"]))
-    subscriptions = {topic: FilterExpression(text) for topic, text in r.get("subscriptions", {}).items()}
+    subscriptions = {topic: FilterExpression(text, FilterType.SQL if r.get("sql") else FilterType.TAG) for topic, text in r.get("subscriptions", {}).items()}
     if r["kind"] == "producer":
         client = Producer(configuration, r["topics"], tls_enable=tls)
     elif r["kind"] == "simple":

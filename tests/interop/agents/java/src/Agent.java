@@ -95,10 +95,11 @@ public final class Agent {
       builder.enableSsl(false); // Untouched, this client speaks TLS.
     }
     ClientConfiguration configuration = builder.build();
+    FilterExpressionType type = r.has("sql") && r.get("sql").getAsBoolean() ? FilterExpressionType.SQL92 : FilterExpressionType.TAG;
     Map<String, FilterExpression> subscriptions = new HashMap<>();
     if (r.has("subscriptions")) {
       for (Map.Entry<String, JsonElement> entry : r.getAsJsonObject("subscriptions").entrySet()) {
-        subscriptions.put(entry.getKey(), new FilterExpression(entry.getValue().getAsString(), FilterExpressionType.TAG));
+        subscriptions.put(entry.getKey(), new FilterExpression(entry.getValue().getAsString(), type));
       }
     }
     String kind = r.get("kind").getAsString();
