@@ -25,6 +25,7 @@ void AddTopicCommands(CLI::App& app, Invocation& invocation);
 void AddGroupCommands(CLI::App& app, Invocation& invocation);
 void AddMessageCommands(CLI::App& app, Invocation& invocation);
 void AddLedgerCommands(CLI::App& app, Invocation& invocation);
+void AddDeadLetterCommands(CLI::App& app, Invocation& invocation);
 void AddClusterCommands(CLI::App& app, Invocation& invocation);
 void AddCompletionCommand(CLI::App& app, Invocation& invocation);
 

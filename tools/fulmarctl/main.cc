@@ -50,6 +50,7 @@ int Main(int argc, char** argv) {
   AddGroupCommands(app, invocation);
   AddMessageCommands(app, invocation);
   AddLedgerCommands(app, invocation);
+  AddDeadLetterCommands(app, invocation);
   AddClusterCommands(app, invocation);
   AddCompletionCommand(app, invocation);
 

@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "tools/fulmarctl/commands.h"
 #include "tools/fulmarctl/output.h"
+#include "tools/fulmarctl/routes.h"
 
 namespace fulmar::ctl {
 namespace {
@@ -31,51 +32,6 @@ std::string MakeMessageId() {
   static uint32_t counter = 0;
   const int64_t seconds = absl::ToUnixSeconds(absl::Now()) - 1609459200;
   return absl::StrFormat("01%08X%08X%08X%08X", chance(), chance(), static_cast<uint32_t>(seconds), counter++);
-}
-
-std::string AddressText(const v2::Broker& broker) {
-  const v2::Endpoints& endpoints = broker.endpoints();
-  const v2::Address& address = endpoints.addresses(0);
-  return endpoints.scheme() == v2::IPv6 ? absl::StrCat("[", address.host(), "]:", address.port())
-                                        : absl::StrCat(address.host(), ":", address.port());
-}
-
-v2::Endpoints EndpointsOf(const std::string& endpoint) {
-  v2::Endpoints endpoints;
-  const size_t colon = endpoint.rfind(':');
-  v2::Address* address = endpoints.add_addresses();
-  std::string host = endpoint.substr(0, colon);
-  endpoints.set_scheme(v2::DOMAIN_NAME);
-  if (host.size() > 1 && host.front() == '[') {
-    host = host.substr(1, host.size() - 2);
-    endpoints.set_scheme(v2::IPv6);
-  } else if (host.find_first_not_of("0123456789.") == std::string::npos) {
-    endpoints.set_scheme(v2::IPv4);
-  }
-  address->set_host(host);
-  if (colon != std::string::npos) address->set_port(std::atoi(endpoint.c_str() + colon + 1));
-  return endpoints;
-}
-
-// One queue of each broker that holds the topic.
-absl::StatusOr<std::vector<v2::MessageQueue>> BrokersOf(Session& session, const std::string& topic) {
-  v2::QueryRouteRequest request;
-  *request.mutable_topic() = session.Name(topic);
-  *request.mutable_endpoints() = EndpointsOf(session.options().endpoint);
-  v2::QueryRouteResponse response;
-  const auto context = session.NewContext();
-  const grpc::Status status = session.messaging().QueryRoute(context.get(), request, &response);
-  if (!status.ok()) return session.ToStatus(status);
-  if (absl::Status refused = Session::ToStatus(response.status()); !refused.ok()) return refused;
-  std::vector<v2::MessageQueue> brokers;
-  for (v2::MessageQueue& queue : *response.mutable_message_queues()) {
-    const auto same = [&](const v2::MessageQueue& seen) { return seen.broker().name() == queue.broker().name(); };
-    if (queue.broker().endpoints().addresses_size() > 0 && std::none_of(brokers.begin(), brokers.end(), same)) {
-      brokers.push_back(std::move(queue));
-    }
-  }
-  if (brokers.empty()) return absl::UnavailableError(absl::StrCat("the route of topic '", topic, "' names no broker"));
-  return brokers;
 }
 
 struct SendArguments {
@@ -133,7 +89,7 @@ absl::Status Send(Session& session, const SendArguments& arguments, bool json) {
   }
   message->set_body(*std::move(body));
 
-  absl::StatusOr<std::vector<v2::MessageQueue>> brokers = BrokersOf(session, arguments.topic);
+  absl::StatusOr<std::vector<v2::MessageQueue>> brokers = BrokersOf(session, session.Name(arguments.topic));
   if (!brokers.ok()) return brokers.status();
   const v2::MessageQueue& target = (*brokers)[std::random_device()() % brokers->size()];
   system->set_queue_id(target.id());
@@ -260,7 +216,7 @@ absl::StatusOr<std::vector<v2::Message>> Poll(Session& session, const ReceiveArg
 absl::Status Receive(Session& session, const ReceiveArguments& arguments, bool json) {
   absl::Duration wait;
   absl::ParseDuration(arguments.wait, &wait);
-  absl::StatusOr<std::vector<v2::MessageQueue>> brokers = BrokersOf(session, arguments.topic);
+  absl::StatusOr<std::vector<v2::MessageQueue>> brokers = BrokersOf(session, session.Name(arguments.topic));
   if (!brokers.ok()) return brokers.status();
   // Several brokers share the waiting time, so that a message on any of them is met soon.
   const absl::Duration each = std::max(wait / static_cast<int64_t>(brokers->size()), absl::Milliseconds(1));
