@@ -5,7 +5,6 @@
 #include <chrono>
 #include <utility>
 
-#include "services/common/grpc/callback_threads.h"
 #include "services/common/grpc/reflection_handler.h"
 #include "services/common/log.h"
 #include "services/common/status.h"
@@ -38,7 +37,6 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Create(GrpcServerOptions
   if (options.tls != TlsMode::kPlaintextOnly && options.identity.private_key.empty())
     return absl::InvalidArgumentError("TLS is on but there is no certificate");
   FULMAR_ASSIGN_OR_RETURN(std::unique_ptr<Listener> listener, Listener::Bind(options, metrics));
-  KeepCallbackThreads();
   return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(options), std::move(listener)));
 }
 
@@ -62,11 +60,6 @@ void GrpcServer::AddService(const RpcService& service) {
 }
 
 void GrpcServer::AddRawMethods(grpc::Service& methods) { builder_.RegisterService(&methods); }
-
-void GrpcServer::AddService(std::string name, grpc::Service& service) {
-  builder_.RegisterService(&service);
-  names_.push_back(std::move(name));
-}
 
 absl::Status GrpcServer::Start() {
   listed_ = names_;

@@ -40,8 +40,6 @@ class GrpcServer {
   // Before Start(): methods, of a service that was added above, whose calls are taken off the data plane's queue as bytes. Synchronous and
   // callback methods have no place here: their threads would take events from the data plane's.
   void AddRawMethods(grpc::Service& methods);
-  // TODO: goes with its last user.
-  void AddService(std::string name, grpc::Service& service);
 
   // Health says NOT_SERVING for everything until told otherwise.
   absl::Status Start();

@@ -4,8 +4,9 @@
 #include <grpcpp/create_channel.h>
 #include <grpcpp/security/credentials.h>
 
+#include <filesystem>
+#include <fstream>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,8 +22,9 @@
 namespace fulmar::common {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
-using ::testing::SizeIs;
+using ::testing::Not;
 
 constexpr absl::Duration kPatience = absl::Seconds(60);  // never waited for unless something hangs
 
@@ -251,6 +253,24 @@ TEST_F(RpcClientTest, CallsOfAServerThatNeverStartedEndWithIt) {
 
   ASSERT_TRUE(answer.there.HasBeenNotified());
   EXPECT_FALSE(answer.status.ok());
+}
+
+// Threads of the callback API would take the data plane's events (see README.md); nothing that is used here starts one.
+TEST_F(RpcClientTest, NoOtherThreadPollsGrpc) {
+  Answer answer;
+  client_->Unary<Text>("Say", TextOf("x"), kPatience, answer.Into());
+  answer.there.WaitForNotification();
+
+  std::vector<std::string> names;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::ifstream file(task.path() / "comm");
+    std::string name;
+    std::getline(file, name);
+    names.push_back(name);
+  }
+
+  EXPECT_THAT(names, Contains("data-plane"));
+  EXPECT_THAT(names, Not(Contains("nexting_thread")));
 }
 
 }  // namespace
