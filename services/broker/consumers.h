@@ -41,6 +41,7 @@ struct Subscription {
   size_t rotation = 0;           // the queue that the next receive begins with
   std::deque<uint64_t> waiting;  // ReceiveIds of parked receives, first come first served
   bool scheduled = false;        // a pass over `waiting` is posted
+  bool quota_timer = false;      // and one will be when the group's quota allows
 
   const std::string& topic_name() const { return topic->definition.name; }
   const std::string& group_name() const { return group->definition.name; }

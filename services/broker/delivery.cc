@@ -91,6 +91,11 @@ void Delivery::Start(std::unique_ptr<WaitingReceive> receive, const std::string&
   if (group == nullptr || group->deleting) {
     return Refuse(std::move(receive->done), errors::ConsumerGroupNotFound(absl::StrCat("group '", group_name, "' was deleted")));
   }
+  // One that would only wait for the quota is told so; those that are parked already wait.
+  if (absl::Status over = context_.quotas.AdmitReceive(group->definition, receive->command.client.client_id, context_.NowMs()); !over.ok()) {
+    context_.observer().OnThrottled(ShardObserver::Throttled::kReceive);
+    return Refuse(std::move(receive->done), std::move(over));
+  }
   Subscription& subscription = consumers_.Ensure(*group, topic);
   clients_.JoinGroup(receive->client, group_name);
   for (auto& queue : subscription.queues) {
@@ -171,6 +176,17 @@ void Delivery::Wake(Subscription& subscription) {
   context_.Post([this] { RunWoken(); });
 }
 
+void Delivery::WakeAfter(Subscription& subscription, int64_t wait_ms) {
+  if (subscription.quota_timer) return;
+  subscription.quota_timer = true;
+  context_.After(absl::Milliseconds(wait_ms), [this, id = subscription.id] {
+    Subscription* waited = consumers_.Find(id);
+    if (waited == nullptr) return;
+    waited->quota_timer = false;
+    Wake(*waited);
+  });
+}
+
 void Delivery::WakeTopic(uint32_t topic_id) {
   consumers_.ForEachOfTopic(topic_id, [this](Subscription& subscription) { Wake(subscription); });
 }
@@ -202,6 +218,10 @@ void Delivery::Serve(Subscription& subscription) {
   while (!subscription.waiting.empty() && !subscription.group->definition.suspended) {
     WaitingReceive* receive = parked_.Find(subscription.waiting.front());
     FULMAR_CHECK(receive != nullptr);
+    if (const int64_t wait_ms = context_.quotas.DeliveryWaitMs(subscription.group->definition, context_.NowMs()); wait_ms > 0) {
+      WakeAfter(subscription, wait_ms);
+      break;
+    }
     const Pass pass = Fill(subscription, *receive, budget);
     if (pass == Pass::kOutOfBudget) {
       receive->scanning = true;
@@ -377,6 +397,7 @@ void Delivery::Finish(WaitingReceive& receive) {
   }
   const std::unique_ptr<WaitingReceive> answered = parked_.Remove(receive.id);
   context_.observer().OnDelivered(subscription->topic_name(), subscription->group_name(), out.size(), bytes, redelivered);
+  context_.quotas.Delivered(subscription->group->definition, answered->command.client.client_id, out.size(), bytes, now_ms);
   std::move(answered->done)(std::move(out));
 }
 

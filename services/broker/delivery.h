@@ -38,6 +38,7 @@ class Delivery {
   // Something may be there for those who wait.
   void Wake(Subscription& subscription);
   void WakeTopic(uint32_t topic_id);
+  void WakeAfter(Subscription& subscription, int64_t wait_ms);
   void WakeGroup(std::string_view group);
   // `ended` flights of the group are over: who waited for its bound may go on.
   void GroupHasRoom(std::string_view group, int64_t ended);

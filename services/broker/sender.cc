@@ -74,6 +74,14 @@ void Sender::Send(SendCommand command, Done<std::vector<SendOutcome>> done) {
 }
 
 void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutcome>> done) {
+  uint64_t bytes = 0;
+  for (const NewMessage& message : command.messages) bytes += message.record.size();
+  if (absl::Status over = context_.quotas.AdmitSend(topic.definition, command.client.client_id, command.messages.size(), bytes, context_.NowMs());
+      !over.ok()) {
+    context_.observer().OnThrottled(ShardObserver::Throttled::kSend);
+    context_.observer().OnSendRefused(command.messages.size());
+    return std::move(done)(std::move(over));
+  }
   const bool priority = command.type == kPriorityMessage;
   if (priority != (topic.definition.type == index::TopicType::kPriority)) {
     return std::move(done)(errors::MessagePropertyConflict(absl::StrCat("topic '", command.topic, "' ", priority ? "does not take" : "takes only",
@@ -107,9 +115,10 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
       batch->Settle(context_);
     };
     std::string& record = command.messages[i].record;
+    const uint64_t bytes = record.size();
     if (topic.definition.dedup_window > absl::ZeroDuration()) {
       AppendOnce(topic, queue, command.client, batch->outcomes[i].message_id, command.messages[i].body_digest, std::move(record),
-                 [batch, settle, bytes = record.size()](const absl::StatusOr<Placed>& placed, bool repeat) {
+                 [batch, settle, bytes](const absl::StatusOr<Placed>& placed, bool repeat) {
                    if (repeat) batch->CountRepeat(bytes);
                    settle(placed);
                  });

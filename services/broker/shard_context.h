@@ -8,6 +8,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "services/broker/quotas.h"
 #include "services/broker/shard.h"
 #include "services/broker/shard_metrics.h"
 #include "services/broker/shard_options.h"
@@ -31,6 +32,7 @@ struct ShardContext {
   log::ReplicatedLog* log = nullptr;  // set right after it is opened
   Term term;                          // that this replica leads
   uint32_t last_serial = 0;           // of deliveries in this term
+  Quotas quotas{options};
   int64_t last_store_ms = 0;          // store times never go back, also when the clock does
 
   // Milliseconds of the steady clock: all times that stay inside this process.

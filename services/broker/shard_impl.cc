@@ -435,6 +435,7 @@ void ShardImpl::SweepClients() {
   CheckDamage();
   retry_.ClientsGone(clients_.TakeGone(context_.NowMs()));
   if (phase_ == Phase::kServing) dedup_.Expire();
+  context_.quotas.Sweep(context_.NowMs());
   context_.After(kClientSweep, [this] { SweepClients(); });
 }
 

@@ -31,6 +31,8 @@ class ShardObserver {
   virtual void OnLost(std::string_view /*topic*/, std::string_view /*group*/, uint64_t /*messages*/) {}
   virtual void OnExpired(std::string_view /*topic*/, std::string_view /*group*/, uint64_t /*messages*/) {}
   virtual void OnDeduplicated(std::string_view /*topic*/, uint64_t /*messages*/) {}
+  enum class Throttled { kSend, kReceive };
+  virtual void OnThrottled(Throttled /*what*/) {}  // a call over a quota
   virtual void OnUnreadable() {}
   virtual void OnSendRefused(uint64_t /*messages*/) {}
   enum class ProgressResult { kStored, kLogged, kFailed };

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "services/index/definitions.h"
 #include "services/log/replicated_log.h"
 
 namespace fulmar::broker {
@@ -33,6 +34,9 @@ struct ShardOptions {
   int64_t max_in_flight_per_group = 100000;              // out, waiting for a retry or being read; then only retries are delivered
   absl::Duration priority_age_step = absl::Minutes(1);   // waiting for so long is worth one level of a priority topic; 0: never
   int32_t scan_budget = 2000;                            // index entries looked at before other tasks get their turn
+
+  // Quotas a second: the defaults of topics and groups, and of every client id for its sends and for its deliveries. 0: no bound.
+  index::RateQuota topic_quota, group_quota, client_quota;
 
   // Liveness and automatic renewal.
   absl::Duration auto_renew_invisible = absl::Seconds(60);

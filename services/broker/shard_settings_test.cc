@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -177,6 +178,85 @@ TEST_F(ShardSettingsTest, ASuspendedGroupPullsNothingUntilItIsResumed) {
   ASSERT_TRUE(answer.has_value());
   ASSERT_TRUE(answer->ok()) << answer->status();
   EXPECT_EQ((*answer)->messages.size(), 1u);
+}
+
+// ---- quotas
+
+TEST_F(ShardSettingsTest, SendsOverTheQuotaOfATopicAreRefusedAndOthersAreNot) {
+  world.definitions.topics["t"] = {.name = "t", .topic_id = 900, .version = 900, .quota = {.messages = 10}};
+  world.Start();
+  int stored = 0;
+  for (int i = 0; i < 30; ++i) {
+    const auto sent = world.Send("t", {"x"});
+    stored += sent.ok();
+    if (!sent.ok()) {
+      EXPECT_V2(sent.status(), 42900);
+    }
+    ASSERT_TRUE(world.Send("other", {"x"}).ok());
+  }
+  EXPECT_GE(stored, 10);
+  EXPECT_LE(stored, 15);
+  EXPECT_GT(world.counts.throttled, 0u);
+  world.scheduler.RunFor(absl::Seconds(2));
+  EXPECT_TRUE(world.Send("t", {"x"}).ok());
+}
+
+TEST_F(ShardSettingsTest, AGroupGetsNoMoreThanItsQuotaAndAGreedyOneSlowsNoOther) {
+  world.definitions.groups["greedy"] = {.name = "greedy", .version = 1000, .quota = {.messages = 20}};
+  world.Start();
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(world.Send("t", std::vector<std::string>(50, "x")).ok());
+  // Sixteen polls of the greedy group at any time, for ten seconds.
+  int64_t greedy = 0, refused = 0;
+  bool over = false;
+  std::function<void()> poll = [&] {
+    ReceiveCommand command;
+    command.wait = absl::Seconds(5);
+    world.shard->Receive(world.MakeReceive("t", "greedy", command), [&](absl::StatusOr<std::vector<Delivered>> result) {
+      if (over) return;
+      if (result.ok()) greedy += static_cast<int64_t>(result->size());
+      if (!result.ok() && V2CodeOf(result.status()) == 42900) ++refused;
+      poll();
+    });
+  };
+  for (int i = 0; i < 16; ++i) poll();
+  world.scheduler.RunFor(absl::Seconds(1));
+  const absl::Time before = world.clock.Now();
+  EXPECT_EQ(world.Drain("t", "modest").size(), 1000u);
+  EXPECT_LT(world.clock.Now() - before, absl::Seconds(5)) << "nobody waits for the greedy group";
+  world.scheduler.RunFor(before + absl::Seconds(9) - world.clock.Now());
+  over = true;
+  EXPECT_GE(greedy, 150);
+  EXPECT_LE(greedy, 20 * 11 + 32);
+  EXPECT_GT(refused, 0);
+  world.Stop();
+}
+
+TEST_F(ShardSettingsTest, AParkedReceiveIsServedAsSoonAsTheQuotaAllows) {
+  world.definitions.groups["g"] = {.name = "g", .version = 1000, .quota = {.messages = 1}};
+  world.Start();
+  Answer first, second;
+  Park(first, absl::Seconds(30));
+  Park(second, absl::Seconds(30));
+  world.scheduler.RunFor(absl::Seconds(1));
+  ASSERT_TRUE(world.Send("t", {"a"}).ok());
+  ASSERT_TRUE(world.Send("t", {"b"}).ok());
+  world.scheduler.RunFor(absl::Milliseconds(100));
+  EXPECT_TRUE(first.has_value());
+  EXPECT_FALSE(second.has_value());
+  world.scheduler.RunFor(absl::Seconds(2));
+  ASSERT_TRUE(second.has_value());
+  EXPECT_TRUE(second->ok()) << second->status();
+}
+
+TEST_F(ShardSettingsTest, AGroupThatAcknowledgesNothingSlowsNoOther) {
+  world.options.max_in_flight_per_group = 100;
+  world.Start();
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(world.Send("t", std::vector<std::string>(50, "x")).ok());
+  while (world.Receive("t", "stuck").ok()) {
+  }
+  const absl::Time before = world.clock.Now();
+  EXPECT_EQ(world.Drain("t", "lively").size(), 1000u);
+  EXPECT_LT(world.clock.Now() - before, absl::Seconds(5));
 }
 
 // ---- time to live

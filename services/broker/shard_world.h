@@ -88,9 +88,10 @@ struct Counts : ShardObserver {
   void OnLost(std::string_view, std::string_view, uint64_t messages) override { lost += messages; }
   void OnExpired(std::string_view, std::string_view, uint64_t messages) override { expired += messages; }
   void OnDeduplicated(std::string_view, uint64_t messages) override { deduplicated += messages; }
+  void OnThrottled(Throttled) override { ++throttled; }
   void OnUnreadable() override { ++unreadable; }
   void OnSendRefused(uint64_t messages) override { refused += messages; }
-  uint64_t stored = 0, delivered = 0, redelivered = 0, acknowledged = 0, dead_lettered = 0, lost = 0, expired = 0, deduplicated = 0, unreadable = 0, refused = 0;
+  uint64_t stored = 0, delivered = 0, redelivered = 0, acknowledged = 0, dead_lettered = 0, lost = 0, expired = 0, throttled = 0, deduplicated = 0, unreadable = 0, refused = 0;
 };
 
 // One shard on simulated time, disk and stores, which outlive its process. Everything comes from one seed.

@@ -63,6 +63,12 @@ broker::ShardOptions ShardOptionsOf(const ProcessOptions& options) {
   out.max_parked_receives = in.receive_max_parked;
   out.max_in_flight_per_group = in.receive_max_in_flight_per_group;
   out.priority_age_step = in.receive_priority_age_step;
+  const auto quota = [](int64_t messages, int64_t bytes) {
+    return index::RateQuota{.messages = static_cast<uint64_t>(messages), .bytes = static_cast<uint64_t>(bytes)};
+  };
+  out.topic_quota = quota(in.quota_topic_messages, in.quota_topic_bytes);
+  out.group_quota = quota(in.quota_group_messages, in.quota_group_bytes);
+  out.client_quota = quota(in.quota_client_messages, in.quota_client_bytes);
   out.client_silence = in.client_silence;
   out.slow_client_silence = in.client_slow_silence;
   out.progress_flush_interval = in.progress_flush_interval;

@@ -79,6 +79,15 @@ FULMAR_OPTIONS(RegistryOptions, "registry", "", REGISTRY_OPTIONS);
          "Messages of one group that may be out unacknowledged; then it gets only retries until some are acknowledged.")            \
   OPTION(absl::Duration, receive_priority_age_step, absl::Minutes(1), Between(absl::ZeroDuration(), absl::Hours(24 * 30)), kRestart, \
          "In a topic of type priority, waiting for so long counts as one level more; 0: strict order, low ones may starve.")        \
+  OPTION(int64_t, quota_topic_messages, 0, Between(int64_t{0}, int64_t{1} << 53), kRestart,                                         \
+         "Messages a second that may be sent to one topic, unless its definition says another number; 0: no bound.")                \
+  OPTION(int64_t, quota_topic_bytes, 0, Between(int64_t{0}, int64_t{1} << 53), kRestart, "The same in bytes.")                      \
+  OPTION(int64_t, quota_group_messages, 0, Between(int64_t{0}, int64_t{1} << 53), kRestart,                                         \
+         "Messages a second that may be delivered to one group, unless its definition says another number; 0: no bound.")           \
+  OPTION(int64_t, quota_group_bytes, 0, Between(int64_t{0}, int64_t{1} << 53), kRestart, "The same in bytes.")                      \
+  OPTION(int64_t, quota_client_messages, 0, Between(int64_t{0}, int64_t{1} << 53), kRestart,                                        \
+         "Messages a second that one client id may send, and as many that it may receive; 0: no bound.")                            \
+  OPTION(int64_t, quota_client_bytes, 0, Between(int64_t{0}, int64_t{1} << 53), kRestart, "The same in bytes.")                     \
   OPTION(absl::Duration, client_silence, absl::Seconds(25), Between(absl::Seconds(1), absl::Hours(1)), kRestart,                    \
          "A client without open streams is gone after this long without a call.")                                                   \
   OPTION(absl::Duration, client_slow_silence, absl::Seconds(90), Between(absl::Seconds(1), absl::Hours(1)), kRestart,               \
@@ -93,7 +102,7 @@ FULMAR_OPTIONS(RegistryOptions, "registry", "", REGISTRY_OPTIONS);
          "How often retention looks.")                                                                                              \
   OPTION(int64_t, index_memtable_bytes, 32_MiB, Between(1_MiB, 1024_MiB), kRestart, "Write buffer of the index (RocksDB).")         \
   OPTION(int64_t, index_block_cache_bytes, 32_MiB, Between(1_MiB, 65536_MiB), kRestart, "Read cache of the index.")
-FULMAR_OPTIONS(BrokerOptions, "broker", "log receive client progress retention index", BROKER_OPTIONS);
+FULMAR_OPTIONS(BrokerOptions, "broker", "log receive quota client progress retention index", BROKER_OPTIONS);
 
 #define OFFSET_OPTIONS(OPTION)                                                                                                  \
   OPTION(int64_t, log_segment_bytes, 64_MiB, Between(1_MiB, 2048_MiB), kRestart,                                                \

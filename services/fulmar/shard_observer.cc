@@ -53,6 +53,8 @@ ShardMetrics::ShardMetrics(common::Metrics& metrics, size_t max_series)
       lag_cap_({"topic", "group"}, max_series),
       unreadable_(metrics.AddCounter("fulmar_broker_unreadable_messages_total", "Deliveries put off because a record could not be read.")),
       sends_refused_(metrics.AddCounter("fulmar_broker_sends_refused_total", "Messages answered TOO_MANY_REQUESTS at a bound.")),
+      throttled_sends_(metrics.AddCounter("fulmar_broker_throttled_total", "Calls answered TOO_MANY_REQUESTS because of a quota.", {{"call", "send"}})),
+      throttled_receives_(metrics.AddCounter("fulmar_broker_throttled_total", "Calls answered TOO_MANY_REQUESTS because of a quota.", {{"call", "receive"}})),
       progress_duration_(metrics.AddHistogram("fulmar_broker_progress_write_duration_seconds", "Time of one write of progress.", LatencyBuckets())),
       progress_stored_(metrics.AddCounter("fulmar_broker_progress_writes_total", "Writes of progress, by where they went.", {{"result", "stored"}})),
       progress_logged_(metrics.AddCounter("fulmar_broker_progress_writes_total", "Writes of progress, by where they went.", {{"result", "logged"}})),

@@ -51,6 +51,7 @@ class ShardMetrics final : public broker::ShardObserver {
   void OnLost(std::string_view topic, std::string_view group, uint64_t messages) override;
   void OnExpired(std::string_view topic, std::string_view group, uint64_t messages) override;
   void OnDeduplicated(std::string_view topic, uint64_t messages) override { Of(topic).deduplicated->Add(messages); }
+  void OnThrottled(Throttled what) override { (what == Throttled::kSend ? throttled_sends_ : throttled_receives_).Add(); }
   void OnUnreadable() override { unreadable_.Add(); }
   void OnSendRefused(uint64_t messages) override { sends_refused_.Add(messages); }
   void OnProgressWritten(ProgressResult result, absl::Duration took, uint64_t queues) override;
@@ -82,6 +83,8 @@ class ShardMetrics final : public broker::ShardObserver {
   std::string key_;                                       // scratch, keeps its capacity
   common::Counter& unreadable_;
   common::Counter& sends_refused_;
+  common::Counter& throttled_sends_;
+  common::Counter& throttled_receives_;
   common::Histogram& progress_duration_;
   common::Counter& progress_stored_;
   common::Counter& progress_logged_;

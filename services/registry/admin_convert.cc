@@ -189,7 +189,10 @@ absl::StatusOr<index::GroupDefinition> GroupFrom(const admin::v1::Group& proto, 
   }
   if (proto.has_suspended()) base.suspended = proto.suspended();
   if (proto.mode() == admin::v1::CONSUME_MODE_CLUSTERING) base.mode = index::ConsumeMode::kClustering;
-  if (proto.mode() == admin::v1::CONSUME_MODE_BROADCAST) base.mode = index::ConsumeMode::kBroadcast;
+  if (proto.mode() == admin::v1::CONSUME_MODE_BROADCAST) {
+    return absl::UnimplementedError(absl::StrCat("group '", proto.name(), "': broadcast by the server is not served yet; clients that broadcast keep "
+                                                 "their progress themselves"));
+  }
   TakeQuota(proto.quota(), base.quota);
   return base;
 }

@@ -38,7 +38,7 @@ ordered_json ToJson(const admin::v1::Group& group) {
 }
 
 struct GroupArguments {
-  std::string name, order, from, mode;
+  std::string name, order, from;
   int max_attempts = 0;
   QuotaArguments quota;
   std::vector<std::string> retry_delays;
@@ -55,8 +55,6 @@ void AddSettings(CLI::App& command, const std::shared_ptr<GroupArguments>& argum
   command.add_option("--retry-delays", arguments->retry_delays, "Delays before the next deliveries, such as 1s,5s,1m; the last one repeats")
       ->delimiter(',')
       ->check(DurationText());
-  command.add_option("--mode", arguments->mode, "clustering: the members share the messages; broadcast: each client gets all of them")
-      ->check(CLI::IsMember({"clustering", "broadcast"}, CLI::ignore_case));
   AddQuotaOptions(command, arguments->quota, "delivered");
 }
 
@@ -69,10 +67,6 @@ admin::v1::Group ToProto(const GroupArguments& arguments) {
   }
   if (!arguments.from.empty()) {
     group.set_from(absl::EqualsIgnoreCase(arguments.from, "latest") ? admin::v1::START_FROM_LATEST : admin::v1::START_FROM_EARLIEST);
-  }
-  if (!arguments.mode.empty()) {
-    group.set_mode(absl::EqualsIgnoreCase(arguments.mode, "broadcast") ? admin::v1::CONSUME_MODE_BROADCAST
-                                                                       : admin::v1::CONSUME_MODE_CLUSTERING);
   }
   FillQuota(arguments.quota, *group.mutable_quota());
   group.set_max_attempts(arguments.max_attempts);
