@@ -36,6 +36,11 @@ absl::StatusOr<common::SharedBytes> ColdReader::ReadRecord(const Segment& segmen
   FULMAR_ASSIGN_OR_RETURN(const std::shared_ptr<const common::File> file, FileOf(segment));
   const uint64_t offset = kSegmentHeaderBytes + static_cast<uint64_t>(position.value - segment.base.value);
   const size_t size = kRecordHeaderBytes + length;
+  // The length is what an index says: a wrong one must not make us allocate for it.
+  FULMAR_ASSIGN_OR_RETURN(const uint64_t file_bytes, file->Size());
+  if (offset > file_bytes || size > file_bytes - offset)
+    return absl::DataLossError(absl::StrCat(segment.path, " has ", file_bytes, " bytes and cannot hold a record of ", length, " bytes at byte ",
+                                            offset, " (position ", position.value, ")"));
   std::shared_ptr<char[]> bytes = std::make_shared_for_overwrite<char[]>(size);
   FULMAR_ASSIGN_OR_RETURN(const size_t got, file->PRead(offset, size, bytes.get()));
   const std::optional<RecordView> record = ParseRecord({bytes.get(), got}, position);

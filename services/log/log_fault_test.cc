@@ -162,6 +162,17 @@ TEST_F(LogFaultTest, DamageThatAReadMeetsIsReportedToTheReaderAlone) {
   EXPECT_TRUE(node_->AppendAndWait("still taken").ok());
 }
 
+TEST_F(LogFaultTest, ALengthThatNoFileCouldHoldIsRefusedBeforeMemoryIsTakenForIt) {
+  Open();
+  const RecordPlace place = *node_->AppendAndWait(BodyOf(0, 500));
+
+  const absl::Status status = node_->Read(place.position, 0xFFFFFFF0).status();
+
+  EXPECT_TRUE(absl::IsDataLoss(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("cannot hold a record of 4294967280 bytes"));
+  EXPECT_EQ(*node_->Read(place.position, 500), BodyOf(0, 500));
+}
+
 TEST_F(LogFaultTest, DamageThatReplayMeetsKeepsTheLogFromLeading) {
   Open();
   for (int i = 0; i < 50; ++i) ASSERT_TRUE(node_->AppendAndWait(BodyOf(i, 500)).ok());
