@@ -365,12 +365,51 @@ TEST_F(LogFaultTest, AFullDiskAtTheFirstStartLeavesTheReserve) {
   EXPECT_TRUE(node_->AppendAndWait("internal", Durability::kSync, AppendClass::kInternal).ok());
 }
 
+TEST_F(LogFaultTest, ASpareThatIsNotUrgentIsWrittenWithPauses) {
+  LogOptions options = SmallLog();
+  options.segment_bytes = 8 << 20;
+  node_ = std::make_unique<LogNode>(files_, scheduler_, random_, options);
+  Open();
+
+  scheduler_.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(node_->Stats().disk_bytes, uint64_t{8 << 20});
+  scheduler_.RunFor(absl::Milliseconds(100));
+  EXPECT_EQ(node_->Stats().disk_bytes, uint64_t{16 << 20});
+}
+
+// It pauses once more at most, since it looks at the end of each pause.
+TEST_F(LogFaultTest, ASpareIsAheadOfTheSegmentThatFillsUp) {
+  LogOptions options = SmallLog();
+  options.segment_bytes = 8 << 20;
+  node_ = std::make_unique<LogNode>(files_, scheduler_, random_, options);
+  Open();
+
+  for (int i = 0; i < 7; ++i) ASSERT_TRUE(node_->AppendAndWait(BodyOf(i, 1 << 20)).ok());
+  scheduler_.RunFor(absl::Milliseconds(20));
+
+  EXPECT_EQ(node_->Stats().disk_bytes, uint64_t{16 << 20});
+}
+
+TEST_F(LogFaultTest, StopDoesNotWaitForASpareThatPauses) {
+  LogOptions options = SmallLog();
+  options.segment_bytes = 8 << 20;
+  node_ = std::make_unique<LogNode>(files_, scheduler_, random_, options);
+  Open();
+  const absl::Duration begin = clock_.Steady();
+
+  node_->StopAndClose();
+
+  EXPECT_LT(clock_.Steady() - begin, absl::Milliseconds(20));
+  EXPECT_EQ(FilesLike(".free"), 0u);
+}
+
 TEST_F(LogFaultTest, OnASmallDiskSegmentsAreSmaller) {
   LogOptions options = SmallLog();
   options.segment_bytes = 256 << 20;
   files_.SetCapacity(100 << 20);
   node_ = std::make_unique<LogNode>(files_, scheduler_, random_, options);
   Open();
+  scheduler_.RunFor(absl::Seconds(5));  // the spare is written with pauses
 
   EXPECT_FALSE(node_->Stats().space_exhausted);
   EXPECT_EQ(node_->Stats().disk_bytes, uint64_t{(16 + 64) << 20});

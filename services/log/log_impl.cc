@@ -450,6 +450,10 @@ void LogImpl::Stop(absl::AnyInvocable<void() &&> done) {
   stop_done_.push_back(std::move(done));
   stopping_ = true;
   if (spare_maker_ != nullptr) spare_maker_->Cancel();
+  if (spare_timer_ != 0) {
+    env_.shard.Cancel(std::exchange(spare_timer_, 0));
+    spare_maker_->Continue();
+  }
   SchedulePump();
 }
 

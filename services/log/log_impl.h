@@ -99,6 +99,8 @@ class LogImpl final : public ReplicatedLog {
 
   // --- Space.
   void MaintainSpares();
+  void OnSparePiece(SpareMaker::Progress progress);
+  bool IsSpareUrgent(SpareMaker::Progress progress) const;
   void OnSpareMade(absl::StatusOr<SpareFile> spare);
   bool IsRecyclable(uint64_t file_bytes) const;
   void SetSpaceExhausted(bool exhausted);
@@ -186,6 +188,7 @@ class LogImpl final : public ReplicatedLog {
   std::deque<SpareFile> spares_;
   uint64_t next_spare_number_;
   std::shared_ptr<SpareMaker> spare_maker_;
+  common::Executor::TimerId spare_timer_ = 0;  // until the next piece
   bool space_exhausted_ = false;
   common::Executor::TimerId space_timer_ = 0;
   std::deque<RecoveredSegment> doomed_;

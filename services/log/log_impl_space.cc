@@ -7,6 +7,13 @@
 #include "services/log/log_impl.h"
 
 namespace fulmar::log {
+namespace {
+
+// Between two pieces of a spare that is not urgent. A disk that has to write zeros all the time makes the log's syncs wait, and
+// the processors have other things to do too: a spare of 256 MiB comes within some seconds, without anybody noticing.
+constexpr absl::Duration kPauseBetweenPieces = absl::Milliseconds(20);
+
+}  // namespace
 
 void LogImpl::MaintainSpares() {
   if (stopping_ || !fault_.ok()) return;
@@ -14,11 +21,34 @@ void LogImpl::MaintainSpares() {
   if (spare_maker_ != nullptr || space_timer_ != 0) return;
   const SpareFile wanted{next_spare_number_++, static_cast<uint64_t>(options_.segment_bytes)};
   spare_maker_ = std::make_shared<SpareMaker>(env_.files, env_.reader, options_.dir, wanted, MinSpareBytes(options_));
-  spare_maker_->Start([&shard = env_.shard, made = Guarded([this](absl::StatusOr<SpareFile> spare) {
+  auto on_piece = Guarded([this](SpareMaker::Progress progress) { OnSparePiece(progress); });
+  spare_maker_->Start([&shard = env_.shard, on_piece](SpareMaker::Progress progress) {
+                        shard.Post([on_piece, progress]() mutable { on_piece(progress); });
+                      },
+                      [&shard = env_.shard, made = Guarded([this](absl::StatusOr<SpareFile> spare) {
                          OnSpareMade(std::move(spare));
                        })](absl::StatusOr<SpareFile> spare) mutable {
     shard.Post([made = std::move(made), spare = std::move(spare)]() mutable { made(std::move(spare)); });
   });
+}
+
+void LogImpl::OnSparePiece(SpareMaker::Progress progress) {
+  if (stopping_ || IsSpareUrgent(progress)) return spare_maker_->Continue();
+  spare_timer_ = env_.shard.After(kPauseBetweenPieces, Guarded([this] {
+                                    spare_timer_ = 0;
+                                    spare_maker_->Continue();
+                                  }));
+}
+
+// Whether the open segment may be full before the spare is there: the spare is to be ahead of what the open one has used, by a quarter of a
+// segment as soon as that can be. So the zeros are written at the speed at which they are used, and not in bursts.
+bool LogImpl::IsSpareUrgent(SpareMaker::Progress progress) const {
+  if (!spares_.empty()) return false;
+  if (space_exhausted_) return true;
+  const RecoveredSegment& open = segments_.open();
+  const uint64_t used = static_cast<uint64_t>(end_.value - open.header.base.value);
+  const uint64_t room = open.header.file_bytes > used ? open.header.file_bytes - used : 0;
+  return room < progress.file_bytes - progress.written + std::min(used, open.header.file_bytes / 4);
 }
 
 void LogImpl::OnSpareMade(absl::StatusOr<SpareFile> spare) {

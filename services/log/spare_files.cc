@@ -10,8 +10,8 @@
 namespace fulmar::log {
 namespace {
 
-// Some milliseconds of writing on an ordinary disk.
-constexpr uint64_t kPieceBytes = 2 << 20;
+// A few milliseconds of writing on an ordinary disk, which the log's own sync may have to wait for.
+constexpr uint64_t kPieceBytes = 1 << 20;
 
 const std::string& Zeros() {
   static const std::string& zeros = *new std::string(kPieceBytes, '\0');
@@ -20,8 +20,13 @@ const std::string& Zeros() {
 
 }  // namespace
 
-void SpareMaker::Start(Done done) {
+void SpareMaker::Start(OnPiece on_piece, Done done) {
+  on_piece_ = std::move(on_piece);
   done_ = std::move(done);
+  Continue();
+}
+
+void SpareMaker::Continue() {
   executor_.Post([self = shared_from_this()] { self->RunPiece(); });
 }
 
@@ -30,7 +35,7 @@ void SpareMaker::RunPiece() {
   if (status.ok() && file_ == nullptr) status = Begin();
   if (status.ok()) status = WritePiece();
   if (!status.ok() || written_ == spare_.file_bytes) return Finish(std::move(status));
-  executor_.Post([self = shared_from_this()] { self->RunPiece(); });
+  on_piece_({written_, spare_.file_bytes});
 }
 
 absl::Status SpareMaker::Begin() {
