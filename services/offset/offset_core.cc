@@ -37,8 +37,9 @@ OffsetCore::~OffsetCore() = default;
 
 // Nothing of ours runs yet, so no thread needs to be proved.
 absl::Status OffsetCore::Init() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-  FULMAR_RETURN_IF_ERROR(index::CheckIndexFormat(env_.kv));
-  FULMAR_RETURN_IF_ERROR(Annotate(state_.Load(), "offset index"));
+  constexpr char kIndex[] = "offset index (`fulmar index rebuild` makes it again from the log)";
+  FULMAR_RETURN_IF_ERROR(Annotate(index::CheckIndexFormat(env_.kv), kIndex));
+  FULMAR_RETURN_IF_ERROR(Annotate(state_.Load(), kIndex));
   const log::ReplicatedLog::Env log_env{.files = env_.files,
                                         .clock = env_.clock,
                                         .random = env_.random,
