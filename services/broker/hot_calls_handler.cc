@@ -162,17 +162,22 @@ class StreamCall final : public common::CqTag {
     writer_.Finish(ToGrpc(status), this);
   }
 
-  // The last part takes the end of the stream with it.
+  // The last part takes the end of the stream with it, and gRPC may keep those between the first and the last (up to 64 KiB) until then: a
+  // small answer is two calls of the system. Not the first one: with the headers it counts as written when it is on its way, and only
+  // then the next part may follow.
   void WriteNext() {
     busy_ = true;
     const grpc::ByteBuffer part = BufferOf(std::move(parts_[taken_]));
-    if (taken_ + 1 < parts_.size()) writer_.Write(part, this);
+    grpc::WriteOptions options;
+    if (taken_ > 0) options.set_buffer_hint();
+    if (taken_ + 1 < parts_.size()) writer_.Write(part, options, this);
     else writer_.WriteAndFinish(part, grpc::WriteOptions(), grpc::Status::OK, this);
   }
 
-  // All parts are out, or the stream died. A dead stream is finished too, for gRPC's books.
+  // All parts are out, or the stream died; then nobody knows how many of them were still waiting in it, and a client whose stream fails
+  // handles none. A dead stream is finished too, for gRPC's books.
   void OnPartsDone(bool ok) {
-    std::move(done_)(taken_);
+    std::move(done_)(ok ? taken_ : 0);
     finishing_ = true;
     const bool finish_sent = ok || taken_ + 1 == parts_.size();
     if (finish_sent) return MaybeDelete();
