@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "services/common/status.h"
+#include "services/offset/ledger_records.h"
 #include "services/offset/records.h"
 
 using namespace fulmar::offset;  // NOLINT: this file is one function
@@ -16,7 +17,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto check = [](const auto& record, auto decode) {
     if (record.ok()) FULMAR_CHECK(Encode(decode(Encode(*record)).value()) == Encode(*record));
   };
-  switch (data[0] % 7) {
+  switch (data[0] % 9) {
     case 0: check(DecodeTopicRecord(bytes), DecodeTopicRecord); break;
     case 1: check(DecodeGroupRecord(bytes), DecodeGroupRecord); break;
     case 2: check(DecodeDeletionRecord(bytes), DecodeDeletionRecord); break;
@@ -24,6 +25,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     case 4: check(DecodeProgressRecord(bytes), DecodeProgressRecord); break;
     case 5: check(DecodeDeletion(bytes), DecodeDeletion); break;
     case 6: check(DecodeCountersRecord(bytes), DecodeCountersRecord); break;
+    case 7: check(DecodeLedgerEntry(bytes), DecodeLedgerEntry); break;
+    case 8: check(DecodeLedgerRemoval(bytes), DecodeLedgerRemoval); break;
   }
   return 0;
 }
