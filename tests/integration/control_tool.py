@@ -67,6 +67,15 @@ def _(context):
     server.ctl("group", "describe", "g", status=NOT_FOUND)
 
 
+@case("ledger get says what is not there, and what cannot be a name")
+def _(context):
+    server = context.server()
+    check("k-1" in server.ctl("ledger", "get", "g", "k-1", status=NOT_FOUND), "the key is named")
+    server.ctl("ledger", "get", "a b", "k", status=USAGE)
+    server.ctl("ledger", "get", "g", "k" * 257, status=USAGE)
+    server.ctl("ledger", "get", "g", status=USAGE)
+
+
 @case("group describe shows lag, what is in flight and the oldest unconsumed message")
 def _(context):
     server = context.server()
