@@ -7,8 +7,8 @@
 #   fulmar_fuzzer(keys_fuzzer SRCS keys_fuzzer.cc DEPS fulmar_index [CORPUS dir] [DICT file])
 #
 # Includes are written from the root ("services/index/keys.h"). One test executable per module links fastest; its label is `unit` unless
-# said otherwise. The label `core` adds to `unit` for tests that need no gRPC: they also run under the thread sanitizer. The targets
-# fulmar_<label>_tests, fulmar_fuzzers and fulmar_libraries build all of a kind.
+# said otherwise. The label `core` adds to `unit` for tests that also run under the thread sanitizer: those without gRPC, and those that use nothing of
+# it but completion queues and blocking clients. The targets fulmar_<label>_tests, fulmar_fuzzers and fulmar_libraries build all of a kind.
 
 add_custom_target(fulmar_libraries)
 

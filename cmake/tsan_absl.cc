@@ -102,3 +102,8 @@ WRAP(bool, _ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8
      Take g(n))
 WRAP(bool, _ZNK4absl7debian312Notification31WaitForNotificationWithDeadlineENS0_4TimeE, (Notification * n, Time t), (n, t),
      Take g(n))
+
+// gRPC's own thread pool moves AnyInvocables with inline functions of Abseil's that our executable has instrumented, under locks of its own
+// that nobody has.
+extern "C" const char* __tsan_default_suppressions();
+extern "C" const char* __tsan_default_suppressions() { return "race:grpc_event_engine::*\n"; }

@@ -11,7 +11,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -79,6 +78,7 @@ class RpcClientTest : public ::testing::Test {
     calling_->Shutdown(absl::ZeroDuration());
     echo_.AnswerParked();
     echoing_->Shutdown(absl::Seconds(5));
+    elsewhere_.Stop();
   }
 
   std::unique_ptr<GrpcServer> MakeServer() {
@@ -147,18 +147,17 @@ TEST_F(RpcClientTest, ACallEndsWithItsTimeOrWithoutAServer) {
 
 TEST_F(RpcClientTest, AThousandCallsAtOnceAllComeBack) {
   constexpr int kCalls = 1000;
-  absl::BlockingCounter left(kCalls);
   std::vector<std::string> texts(kCalls);
   for (int i = 0; i < kCalls; ++i) {
     client_->Unary<Text>("Park", TextOf(absl::StrCat(i)), kPatience, [&, i](const grpc::Status&, const grpc::ClientContext&, Text& response) {
       texts[i] = response.value();
-      left.DecrementCount();
+      ledger_.Add(ledger_.answered, 1);
     });
   }
   ledger_.Await(ledger_.begun, kCalls);
 
   echo_.AnswerParked();
-  left.Wait();
+  ledger_.Await(ledger_.answered, kCalls);
 
   for (int i = 0; i < kCalls; ++i) EXPECT_EQ(texts[i], absl::StrCat(i));
 }

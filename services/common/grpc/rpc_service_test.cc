@@ -39,7 +39,10 @@ class RpcServiceTest : public ::testing::Test {
     arguments.SetMaxReceiveMessageSize(-1);
     channel_ = grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", server_->port()), grpc::InsecureChannelCredentials(), arguments);
   }
-  ~RpcServiceTest() override { server_->Shutdown(absl::Seconds(5)); }
+  ~RpcServiceTest() override {
+    server_->Shutdown(absl::Seconds(5));
+    elsewhere_.Stop();
+  }
 
   static void Bound(grpc::ClientContext& context, absl::Duration timeout = absl::Seconds(60)) {
     context.set_deadline(std::chrono::system_clock::now() + absl::ToChronoMilliseconds(timeout));
@@ -145,7 +148,7 @@ TEST_F(RpcServiceTest, AServerStreamWritesInOrderAndEnds) {
   EXPECT_THAT(texts, ElementsAre("1", "2", "3"));
   EXPECT_TRUE(reader->Finish().ok());
   ledger_.Await(ledger_.done, 1);
-  EXPECT_EQ(ledger_.cancelled, 0);
+  EXPECT_EQ(ledger_.Of(ledger_.cancelled), 0);
 }
 
 TEST_F(RpcServiceTest, ABidirectionalStreamHearsTheEndOfTheClient) {
@@ -165,7 +168,7 @@ TEST_F(RpcServiceTest, ABidirectionalStreamHearsTheEndOfTheClient) {
   EXPECT_FALSE(stream->Read(&text));
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::ABORTED);
   ledger_.Await(ledger_.done, 1);
-  EXPECT_EQ(ledger_.cancelled, 0);
+  EXPECT_EQ(ledger_.Of(ledger_.cancelled), 0);
 }
 
 // The writes and the end come from a thread of their own, so they race with the end of the call.
@@ -183,7 +186,7 @@ TEST_F(RpcServiceTest, AClientThatCancelsEndsItsStreamAlthoughAnotherThreadWrite
 
     EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
     ledger_.Await(ledger_.done, i);
-    EXPECT_EQ(ledger_.cancelled, i);
+    EXPECT_EQ(ledger_.Of(ledger_.cancelled), i);
   }
 }
 
@@ -196,7 +199,7 @@ TEST_F(RpcServiceTest, ADeadlineEndsAStreamOnBothSides) {
   EXPECT_FALSE(stream->Read(&text));
 
   EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
-  ledger_.Await(ledger_.done, ledger_.begun);
+  ledger_.Await(ledger_.done, ledger_.Of(ledger_.begun));
 }
 
 TEST_F(RpcServiceTest, AUnaryCallWhoseClientHasLeftMayStillBeAnswered) {
@@ -222,7 +225,7 @@ TEST_F(RpcServiceTest, ShutdownEndsOpenStreamsAndWaitsForOwedAnswers) {
   server_->Shutdown(absl::ZeroDuration());
   client.join();
 
-  EXPECT_EQ(ledger_.done, 2);
+  EXPECT_EQ(ledger_.Of(ledger_.done), 2);
   EXPECT_FALSE(parked.ok());
   EXPECT_FALSE(talk->Finish().ok());
   Text text;
@@ -245,7 +248,7 @@ TEST_F(RpcServiceTest, BytesThatAreNoRequestDoNotReachTheMethod) {
     grpc::ByteBuffer response;
     EXPECT_EQ(Unary(path, request, response, context).error_code(), grpc::StatusCode::UNIMPLEMENTED) << path;
   }
-  EXPECT_EQ(ledger_.begun, 0);
+  EXPECT_EQ(ledger_.Of(ledger_.begun), 0);
 
   grpc::ClientContext context;
   Bound(context);

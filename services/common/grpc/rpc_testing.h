@@ -31,6 +31,10 @@ class Ledger {
     absl::MutexLock lock(&mutex_);
     count += by;
   }
+  int Of(const int& count) {
+    absl::MutexLock lock(&mutex_);
+    return count;
+  }
   // Until `count` has reached `value`; the test's own limit of time is the bound.
   void Await(const int& count, int value) {
     absl::MutexLock lock(&mutex_);
@@ -38,7 +42,7 @@ class Ledger {
     mutex_.Await(absl::Condition(&reached));
   }
 
-  int begun = 0, cancelled = 0, done = 0;
+  int begun = 0, cancelled = 0, done = 0, answered = 0;
 
  private:
   absl::Mutex mutex_;
