@@ -148,8 +148,8 @@ class Producer(Client):
     def __init__(self, agent, endpoint, *topics):
         super().__init__(agent, "producer", endpoint, topics=topics)
 
-    def submit(self, topic, body, tag=None, keys=None, properties=None):
-        optional = {"tag": tag, "keys": keys, "properties": properties}
+    def submit(self, topic, body, tag=None, keys=None, properties=None, priority=None):
+        optional = {"tag": tag, "keys": keys, "properties": properties, "priority": priority}
         return self.agent.submit("send", self.name, topic=topic, body=base64.b64encode(body).decode(),
                                  **{name: value for name, value in optional.items() if value is not None})
 

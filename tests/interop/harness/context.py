@@ -76,9 +76,9 @@ class Context:
     def name(self, prefix):
         return f"{prefix}-{self.scenario}-{self.lang}-{next(Context._numbers)}"
 
-    def topic(self):
+    def topic(self, **options):
         name = self.name("t")
-        self.cluster.create_topic(name)
+        self.cluster.create_topic(name, **options)
         return name
 
     def group(self, **options):

@@ -408,6 +408,61 @@ def sql_filter(c):
     check(False, "a bad expression was taken")
 
 
+@scenario(languages={"java"})
+def higher_priority_comes_first(c):
+    """In a topic of type priority the higher number comes first and equal ones in the order of their sending."""
+    topic, group = c.topic(kind="priority", queues=10), c.group()
+    producer = c.producer(topic)
+    sent = [(priority, c.send(producer, topic, priority=priority)) for priority in (3, 0, 9, 3, 5, 9, 0, 7, 40)]
+    simple = c.simple(group, topic)
+    seen = receive_until(simple, has_all([s for _, s in sent]), SECONDS)
+    wanted = [s.message_id for _, s in sorted(sent, key=lambda one: -min(one[0], 9))]
+    check(ids(seen) == wanted, f"came as {ids(seen)}, wanted {wanted}")
+
+
+@scenario()
+def expired_message_does_not_come(c):
+    """A message whose property FULMAR_TTL_MS is over is passed over, the others come."""
+    topic, group = c.topic(), c.group()
+    producer = c.producer(topic)
+    c.send(producer, topic, properties={"FULMAR_TTL_MS": "1"})
+    kept = c.send(producer, topic, properties={"FULMAR_TTL_MS": "3600000"})
+    simple = c.simple(group, topic)
+    check_same(receive_one(simple, SECONDS), kept)
+    check_nothing_left(simple)
+
+
+@scenario()
+def suspended_group_gets_nothing(c):
+    """Nothing comes while a group is suspended; its resumption brings what was sent meanwhile."""
+    topic, group = c.topic(), c.group()
+    producer, simple = c.producer(topic), c.simple(group, topic)
+    first = c.send(producer, topic)
+    check_same(receive_one(simple, SECONDS), first)
+    c.cluster.control("group", "suspend", group)
+    second = c.send(producer, topic)
+    check_nothing_left(simple)
+    c.cluster.control("group", "resume", group)
+    check_same(receive_one(simple, SECONDS), second)
+
+
+@scenario()
+def dead_letter_is_redriven(c):
+    """A dead letter comes to its group again when it is redriven, with all its parts and a count."""
+    topic, group = c.topic(), c.group(max_attempts=1)
+    producer, simple = c.producer(topic), c.simple(group, topic)
+    sent = c.send(producer, topic, tag="tag", keys=["k"], properties={"p": "v"})
+    receive_until(simple, has_all([sent]), SECONDS, ack=False, invisible_ms=10000)
+    deadline = time.monotonic() + SECONDS
+    while "redriven" not in str(c.cluster.control("dlq", "redrive", group)):
+        check(time.monotonic() < deadline, "it is no dead letter yet")
+        time.sleep(0.2)
+    again = receive_one(simple, SECONDS)
+    check(again.properties.get("FULMAR_REDRIVE_COUNT") == "1", f"properties {again.properties}")
+    check((again.message_id, again.body, again.tag, again.keys, again.properties["p"]) ==
+          (sent.message_id, sent.body, "tag", ["k"], "v"), "a part was lost")
+
+
 @scenario()
 def group_shares_and_groups_do_not(c):
     """Two consumers of one group share the messages; another group, by push, gets all of them too."""

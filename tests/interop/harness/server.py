@@ -131,8 +131,8 @@ class Cluster:
         except ValueError:
             return done.stdout
 
-    def create_topic(self, name, queues=4):
-        self.control("topic", "create", name, "--type", "normal", "--queues", queues)
+    def create_topic(self, name, kind="normal", queues=4):
+        self.control("topic", "create", name, "--type", kind, "--queues", queues)
 
     def create_group(self, name, max_attempts=17):
         self.control("group", "create", name, "--order", "concurrent", "--max-attempts", max_attempts,

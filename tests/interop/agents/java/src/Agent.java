@@ -134,6 +134,9 @@ public final class Agent {
     if (r.has("keys")) {
       message.setKeys(GSON.fromJson(r.get("keys"), String[].class));
     }
+    if (r.has("priority")) {
+      message.setPriority(r.get("priority").getAsInt());
+    }
     if (r.has("properties")) {
       for (Map.Entry<String, JsonElement> entry : r.getAsJsonObject("properties").entrySet()) {
         message.addProperty(entry.getKey(), entry.getValue().getAsString());
