@@ -48,6 +48,7 @@ absl::Status Acknowledgements::AckOne(std::string_view text, const AckCommand& c
   target.queue->progress.MarkDone(target.handle.offset);
   progress_.MarkChanged(*target.queue);
   acknowledged_in = &target.queue->subscription;
+  context_.trace.Add(TraceKind::kAcknowledged, target.queue->queue.id, target.handle.offset, target.handle.attempt, command.group, command.client.client_id);
   return absl::OkStatus();
 }
 
@@ -109,6 +110,7 @@ void Acknowledgements::ChangeInvisible(const ChangeInvisibleCommand& command, Do
   queue.progress.Reschedule(handle.offset, handle.attempt, now_ms, now_ms + absl::ToInt64Milliseconds(invisible), handle.serial);
   progress_.MarkChanged(queue);
   retry_.Arm(queue);
+  context_.trace.Add(TraceKind::kRescheduled, queue.queue.id, handle.offset, handle.attempt, command.group, command.client.client_id);
   std::move(done)(EncodeHandle(handle, *context_.state.newest_key(), command.group, queue.subscription.topic_name()));
 }
 
@@ -132,6 +134,7 @@ void Acknowledgements::ReturnUndelivered(const std::string& group, const std::ve
     if (!target.ok() || target->state != GroupQueue::Handle::kCurrent || target->handle.term != context_.term) continue;
     if (!target->queue->progress.Return(target->handle.offset, target->handle.serial, context_.NowMs())) continue;
     progress_.MarkChanged(*target->queue);
+    context_.trace.Add(TraceKind::kReturned, target->queue->queue.id, target->handle.offset, target->handle.attempt, group, "");
     delivery_.Wake(target->queue->subscription);
   }
 }

@@ -97,6 +97,7 @@ void DeadLetters::Finish(const Key& key, End end, const absl::Status& status) {
   }
   if (end == End::kMoved && queue != nullptr) {
     context_.observer().OnDeadLettered(queue->subscription.topic_name(), queue->subscription.group_name());
+    context_.trace.Add(TraceKind::kDeadLettered, queue->queue.id, offset, 0, queue->subscription.group_name(), "");
   } else if (end == End::kExpired && queue != nullptr) {
     context_.observer().OnExpired(queue->subscription.topic_name(), queue->subscription.group_name(), 1);
   } else if (end == End::kFailed) {

@@ -326,6 +326,7 @@ Delivery::Taken Delivery::Take(SubscribedQueue& queue, int64_t offset, WaitingRe
 
 void Delivery::Expire(SubscribedQueue& queue, int64_t offset) {
   context_.observer().OnExpired(queue.subscription.topic_name(), queue.subscription.group_name(), 1);
+  context_.trace.Add(TraceKind::kExpired, queue.queue.id, offset, 0, queue.subscription.group_name(), "");
   Skip(queue, offset);
 }
 
@@ -433,6 +434,7 @@ void Delivery::Deliver(const TakenMessage& taken, const WaitingReceive& receive,
   delivered.offset = taken.offset;
   delivered.attempt = flight.attempt;
   delivered.invisible_duration = receive.command.invisible_duration;
+  context_.trace.Add(TraceKind::kDelivered, queue.queue.id, taken.offset, flight.attempt, queue.subscription.group_name(), receive.command.client.client_id);
   delivered.receipt_handle = EncodeHandle({.shard = context_.options.name,
                                            .topic_id = queue.queue.id.topic_id,
                                            .queue = queue.queue.id.queue,

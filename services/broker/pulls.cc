@@ -167,7 +167,10 @@ void Pulls::Answer(uint64_t id) {
   if (pull->timer != 0) context_.env.shard.Cancel(pull->timer);
   if (pull->outcome.messages.empty()) return std::move(pull->done)(std::move(pull->outcome));  // how far it looked still counts
   uint64_t bytes = 0;
-  for (const Delivered& delivered : pull->outcome.messages) bytes += delivered.record.size();
+  for (const Delivered& delivered : pull->outcome.messages) {
+    bytes += delivered.record.size();
+    context_.trace.Add(TraceKind::kPulled, {pull->queue.topic_id, delivered.queue}, delivered.offset, 0, pull->command.group, pull->command.client.client_id);
+  }
   context_.observer().OnDelivered(pull->command.topic, pull->command.group, pull->outcome.messages.size(), bytes, 0);
   std::move(pull->done)(std::move(pull->outcome));
 }

@@ -30,7 +30,7 @@ struct Sender::Batch {
   std::vector<SendOutcome> outcomes;
   size_t open = 0;
   uint64_t bytes = 0, repeats = 0;
-  std::string topic;
+  std::string topic, client;
   Done<std::vector<SendOutcome>> done;
 
   // One is answered without having been stored.
@@ -96,6 +96,7 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
   batch->open = command.messages.size();
   batch->done = std::move(done);
   batch->topic = std::move(command.topic);
+  batch->client = command.client.client_id;
   for (size_t i = 0; i < command.messages.size(); ++i) {
     NewMessage& message = command.messages[i];
     batch->outcomes[i].message_id = std::move(message.message_id);
@@ -104,11 +105,12 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
   for (size_t i = 0; i < command.messages.size(); ++i) {
     Queue& queue = priority ? *topic.queues[static_cast<size_t>(PriorityLevel(command.messages[i].priority, topic.queues.size()))]
                             : QueueInTurn(topic);
-    const auto settle = [this, batch, i](const absl::StatusOr<Placed>& placed) {
+    const auto settle = [this, batch, topic_id = topic.definition.topic_id, i](const absl::StatusOr<Placed>& placed) {
       SendOutcome& outcome = batch->outcomes[i];
       if (placed.ok()) {
         outcome.queue = placed->queue;
         outcome.offset = placed->offset;
+        context_.trace.Add(TraceKind::kStored, {topic_id, placed->queue}, placed->offset, 0, "", batch->client);
       } else {
         outcome.status = placed.status();
       }

@@ -13,8 +13,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "services/broker/filter.h"
+#include "services/broker/found_message.h"
 #include "services/broker/message_record.h"
 #include "services/broker/shard_metrics.h"
+#include "services/broker/trace.h"
 #include "services/common/bytes.h"
 #include "services/common/clock.h"
 #include "services/common/executor.h"
@@ -189,6 +191,11 @@ class Shard {
   virtual void Status(Done<ShardStatus> done) = 0;
   // Lag per group and topic, for metrics; sorted by group, then topic.
   virtual void CollectLag(Done<std::vector<GroupLag>> done) { std::move(done)(std::vector<GroupLag>()); }
+
+  // Look-ups for people; they never hold up messages. Errors: TopicNotFound, TooManyRequests (too many at once), InternalServerError.
+  virtual void FindMessages(FindCommand /*command*/, Done<FindOutcome> done) { std::move(done)(FindOutcome()); }
+  // What became of a message that FindMessages() gave, from records of bounded life; PreconditionFailed when none are kept (trace_bytes).
+  virtual void TraceMessage(std::string /*topic*/, FoundMessage /*message*/, Done<std::vector<TraceEvent>> done) { std::move(done)(std::vector<TraceEvent>()); }
 
   // Refuses new work, answers the parked, flushes progress, drains and syncs; `done` on the shard executor.
   virtual void Stop(absl::AnyInvocable<void() &&> done) = 0;

@@ -13,6 +13,7 @@
 #include "services/broker/shard_metrics.h"
 #include "services/broker/shard_options.h"
 #include "services/broker/shard_state.h"
+#include "services/broker/trace.h"
 #include "services/common/executor.h"
 
 namespace fulmar::broker {
@@ -20,7 +21,10 @@ namespace fulmar::broker {
 // What the rule classes of one shard share. Everything here lives as long as the shard and is used on its executor only.
 struct ShardContext {
   ShardContext(const ShardOptions& shard_options, Shard::Env shard_env)
-      : options(shard_options), env(shard_env), state(shard_env.kv) {
+      : options(shard_options),
+        env(shard_env),
+        state(shard_env.kv),
+        trace(shard_options.log.dir + "/trace", shard_options.trace_bytes, {shard_env.files, shard_env.clock, shard_env.shard, shard_env.reader}) {
     if (env.observer == nullptr) env.observer = &no_observer;
   }
   ShardContext(const ShardContext&) = delete;
@@ -29,6 +33,7 @@ struct ShardContext {
   const ShardOptions options;
   Shard::Env env;
   ShardState state;
+  Trace trace;
   log::ReplicatedLog* log = nullptr;  // set right after it is opened
   Term term;                          // that this replica leads
   uint32_t last_serial = 0;           // of deliveries in this term

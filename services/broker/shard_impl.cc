@@ -43,6 +43,7 @@ ShardImpl::ShardImpl(const ShardOptions& options, Env env)
       dedup_(context_),
       sender_(context_, definitions_, clients_, dedup_),
       retention_(context_, consumers_, progress_),
+      lookups_(context_),
       claim_backoff_(kFirstClaimBackoff) {}
 
 ShardImpl::~ShardImpl() = default;
@@ -62,6 +63,7 @@ absl::Status ShardImpl::OpenLog() {
                                                           .observer = context_.env.log_observer},
                                                          *this, context_.state.damage().ok() ? context_.state.applied() : log::AppliedPoint()));
   context_.log = log_.get();
+  if (const absl::Status trace = context_.trace.Open(); !trace.ok()) FULMAR_LOG(kWarn, "trace_not_opened", {{"shard", context_.options.name}, {"error", trace}});
   // The process may have ended between the removal of segments and the flush of what forgot them.
   ShardState::TrimPlace at;
   while (context_.state.damage().ok()) {
@@ -246,6 +248,7 @@ void ShardImpl::StepDown(Phase phase, const absl::Status& why) {
   dead_letters_.Clear(answer);
   delivery_.EndAll(answer);
   pulls_.EndAll(answer);
+  lookups_.EndAll(answer);
   definitions_.Stop(answer);
   progress_.Clear(answer);
   consumers_.Clear();
@@ -556,6 +559,21 @@ void ShardImpl::Status(Done<ShardStatus> done) {
   });
 }
 
+void ShardImpl::FindMessages(FindCommand command, Done<FindOutcome> done) {
+  const std::string topic = command.topic;
+  WhenKnown(topic, [this, command = std::move(command), done = std::move(done)](const absl::Status& ready) mutable {
+    if (!ready.ok()) return std::move(done)(ready);
+    lookups_.Find(std::move(command), std::move(done));
+  });
+}
+
+void ShardImpl::TraceMessage(std::string topic, FoundMessage message, Done<std::vector<TraceEvent>> done) {
+  context_.Post([this, topic = std::move(topic), message = std::move(message), done = std::move(done)]() mutable {
+    if (phase_ == Phase::kStopping || phase_ == Phase::kStopped) return std::move(done)(WhyNot());
+    lookups_.TraceOf(topic, message, std::move(done));
+  });
+}
+
 // ---- the end
 
 void ShardImpl::Stop(absl::AnyInvocable<void() &&> done) {
@@ -571,6 +589,7 @@ void ShardImpl::Stop(absl::AnyInvocable<void() &&> done) {
     // Clients poll again at once, and learn from the closed connection that they must go elsewhere.
     delivery_.EndAll(errors::MessageNotFound("the shard is stopping"));
     pulls_.EndAll(errors::MessageNotFound("the shard is stopping"));
+    lookups_.EndAll(WhyNot());
     dead_letters_.Clear(WhyNot());
     definitions_.Stop(WhyNot());
     if (!was_serving || !progress_.dirty()) return FinishStop();
@@ -585,7 +604,9 @@ void ShardImpl::FinishStop() {
   phase_ = Phase::kStopped;
   log_->Stop([this] {
     context_.env.kv.FlushAsync();
-    for (auto& done : std::exchange(on_stopped_, {})) std::move(done)();
+    context_.trace.WhenWritten([this] {
+      for (auto& done : std::exchange(on_stopped_, {})) std::move(done)();
+    });
   });
 }
 

@@ -16,6 +16,7 @@
 #include "services/broker/dead_letters.h"
 #include "services/broker/dedup.h"
 #include "services/broker/delivery.h"
+#include "services/broker/lookups.h"
 #include "services/broker/progress_flusher.h"
 #include "services/broker/pulls.h"
 #include "services/broker/retention.h"
@@ -61,6 +62,8 @@ class ShardImpl final : public Shard, private log::StateMachine {
   void ResetGroupOffset(std::string group, std::string topic, ResetOffset reset, DoneStatus done) override;
   void Status(Done<ShardStatus> done) override;
   void CollectLag(Done<std::vector<GroupLag>> done) override;
+  void FindMessages(FindCommand command, Done<FindOutcome> done) override;
+  void TraceMessage(std::string topic, FoundMessage message, Done<std::vector<TraceEvent>> done) override;
   void Stop(absl::AnyInvocable<void() &&> done) override;
 
  private:
@@ -112,6 +115,7 @@ class ShardImpl final : public Shard, private log::StateMachine {
   Dedup dedup_;
   Sender sender_;
   Retention retention_;
+  Lookups lookups_;
 
   Phase phase_ = Phase::kStarting;
   absl::Status health_;

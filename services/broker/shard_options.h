@@ -59,6 +59,9 @@ struct ShardOptions {
   uint64_t index_flush_bytes = 128 << 20;
   absl::Duration index_flush_interval = absl::Seconds(30);
 
+  // What became of each message (trace.h): the newest records, so many bytes of them. 0: none.
+  uint64_t trace_bytes = 0;
+
   // How long commands wait for a shard that is starting or without a leader.
   absl::Duration start_grace = absl::Seconds(5);
 

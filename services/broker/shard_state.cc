@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "services/broker/lookup_keys.h"
 #include "services/broker/message_record.h"
 #include "services/broker/records.h"
 #include "services/common/status.h"
@@ -22,6 +23,7 @@ T MustDecode(absl::StatusOr<T> decoded, const log::AppliedRecord& record) {
 absl::Status ShardState::Load() {
   FULMAR_RETURN_IF_ERROR(index::CheckIndexFormat(kv_));
   applied_ = index::ReadApplied(kv_);
+  FULMAR_RETURN_IF_ERROR(keys_of_messages_.Load());
   FULMAR_ASSIGN_OR_RETURN(const auto counters, index_.ReadAllCounters());
   for (const auto& [id, stored] : counters) {
     Queue& queue = EnsureQueue(id);
@@ -89,6 +91,7 @@ void ShardState::Apply(const log::AppliedEntry& entry, Changes& changes) {
     }
   }
   if (!damage_.ok()) return changes.Clear();
+  keys_of_messages_.EndEntry(absl::ToUnixMillis(entry.time), batch_);
   for (Queue* queue : touched_) {
     index::QueueIndex::PutCounters(batch_, queue->id, queue->counters, queue->newest_record);
     queue->stored = true;
@@ -115,6 +118,7 @@ void ShardState::AttachQueues(Topic& topic) {
 
 void ShardState::ApplyMessage(const log::AppliedRecord& record, Changes& changes) {
   const MessageView message = MustDecode(ParseMessageRecord(record.body.view()), record);
+  AddLookups(keys_of_messages_, message, record.position, static_cast<uint32_t>(record.body.size()), /*held=*/false);
   const index::QueueId id{message.topic_id, message.queue};
   if (last_queue_ == nullptr || last_queue_->id != id) last_queue_ = &EnsureQueue(id);
   Queue& queue = *last_queue_;
@@ -313,9 +317,11 @@ absl::StatusOr<bool> ShardState::Trim(LogPosition begin, TrimPlace& at, size_t m
     batch_.Delete(index::ProgressKey(it->first.first, it->first.second));
     it = logged_progress_.erase(it);
   }
-  if (!batch_.empty()) kv_.Write(batch_);
   if (it != logged_progress_.end()) at.progress = it->first;
-  return at.queues_done && it == logged_progress_.end();
+  const bool done = at.queues_done && it == logged_progress_.end();
+  if (done) keys_of_messages_.Trim(begin, batch_);
+  if (!batch_.empty()) kv_.Write(batch_);
+  return done;
 }
 
 Topic* ShardState::FindTopic(std::string_view name) {

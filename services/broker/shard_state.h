@@ -19,6 +19,7 @@
 #include "services/broker/recent_entries.h"
 #include "services/common/ids.h"
 #include "services/index/definitions.h"
+#include "services/index/key_index.h"
 #include "services/index/keys.h"
 #include "services/index/kv_store.h"
 #include "services/index/progress.h"
@@ -67,7 +68,7 @@ struct Changes {
 // Owns: nothing on disk. Borrows: the store. Threads: the shard.
 class ShardState {
  public:
-  explicit ShardState(index::KvStore& kv) : kv_(kv), index_(kv), dedup_(kv) {}
+  explicit ShardState(index::KvStore& kv) : kv_(kv), index_(kv), keys_of_messages_(kv), dedup_(kv) {}
 
   // What the store holds. Errors: DataLoss (a damaged value), FailedPrecondition (another format): the caller says how to rebuild.
   absl::Status Load();
@@ -152,6 +153,7 @@ class ShardState {
 
   index::KvStore& kv_;
   index::QueueIndex index_;
+  index::KeyIndex keys_of_messages_;  // lookup_keys.h
   DedupIndex dedup_;
   int64_t newest_store_ms_ = 0;                                    // of the messages applied by this process
   absl::flat_hash_set<std::pair<uint32_t, DedupKey>> new_dedup_;  // of the entry that is being applied

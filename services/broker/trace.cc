@@ -112,6 +112,11 @@ void Trace::Flush() {
   WriteNext();
 }
 
+void Trace::WhenWritten(absl::AnyInvocable<void() &&> then) {
+  when_written_.push_back(std::move(then));
+  Flush();
+}
+
 void Trace::Seal() {
   if (event_count_ == 0) return;
   Chunk chunk{.bytes = {}, .first_ms = first_ms_, .last_ms = last_ms_, .events = event_count_};
@@ -241,7 +246,7 @@ void ForEachEvent(std::string_view bytes, absl::FunctionRef<void(const Trace::Id
 void Trace::Find(std::vector<Id> ids, absl::Time since, absl::AnyInvocable<void(std::vector<TraceEvent>) &&> done) {
   if (!on()) return PostBack([done = std::move(done)]() mutable { std::move(done)({}); });
   // What is in memory goes to the disk first, then there is one place to look.
-  when_written_.push_back([this, ids = std::move(ids), since, done = std::move(done)]() mutable {
+  WhenWritten([this, ids = std::move(ids), since, done = std::move(done)]() mutable {
     auto search = std::make_shared<Search>();
     search->ids = std::move(ids);
     search->done = std::move(done);
@@ -251,7 +256,6 @@ void Trace::Find(std::vector<Id> ids, absl::Time since, absl::AnyInvocable<void(
     }
     ReadNext(std::move(search));
   });
-  Flush();
 }
 
 void Trace::ReadNext(std::shared_ptr<Search> search) {

@@ -81,6 +81,8 @@ class Trace {
 
   // Begins to write what is in memory.
   void Flush();
+  // `then` runs when everything so far is written (or lost).
+  void WhenWritten(absl::AnyInvocable<void() &&> then);
   uint64_t dropped() const { return dropped_; }
 
  private:

@@ -75,6 +75,7 @@ broker::ShardOptions ShardOptionsOf(const ProcessOptions& options) {
   out.retention_time = in.retention_time;
   out.retention_bytes = static_cast<uint64_t>(in.retention_bytes);
   out.retention_check_interval = in.retention_check_interval;
+  out.trace_bytes = static_cast<uint64_t>(in.trace_bytes);
   return out;
 }
 

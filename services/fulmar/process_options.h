@@ -100,9 +100,11 @@ FULMAR_OPTIONS(RegistryOptions, "registry", "", REGISTRY_OPTIONS);
   OPTION(int64_t, retention_bytes, 0, AtLeast(int64_t{0}), kRestart, "The oldest segments go above this size of the log; 0: no bound.") \
   OPTION(absl::Duration, retention_check_interval, absl::Seconds(30), Between(absl::Milliseconds(10), absl::Hours(1)), kRestart,    \
          "How often retention looks.")                                                                                              \
+  OPTION(int64_t, trace_bytes, 128_MiB, Between(int64_t{0}, 1048576_MiB), kRestart,                                                 \
+         "Disk space for what became of each message, about 40 bytes for a message that is sent, delivered and acknowledged; the oldest go. 0: none.") \
   OPTION(int64_t, index_memtable_bytes, 32_MiB, Between(1_MiB, 1024_MiB), kRestart, "Write buffer of the index (RocksDB).")         \
   OPTION(int64_t, index_block_cache_bytes, 32_MiB, Between(1_MiB, 65536_MiB), kRestart, "Read cache of the index.")
-FULMAR_OPTIONS(BrokerOptions, "broker", "log receive quota client progress retention index", BROKER_OPTIONS);
+FULMAR_OPTIONS(BrokerOptions, "broker", "log receive quota client progress retention trace index", BROKER_OPTIONS);
 
 #define OFFSET_OPTIONS(OPTION)                                                                                                  \
   OPTION(int64_t, log_segment_bytes, 64_MiB, Between(1_MiB, 2048_MiB), kRestart,                                                \
