@@ -120,6 +120,23 @@ TEST_F(HotCallsTest, ALargeBodyComesBackWhole) {
   EXPECT_TRUE(received.parts[1].message().body() == body);
 }
 
+// Parts that gRPC keeps back until the last one leave with it, whether they fill what it keeps or not.
+TEST_F(HotCallsTest, AnswersOfManyPartsComeWholeAndAtOnce) {
+  for (const size_t body_bytes : {10, 5'000, 20'000}) {
+    pb::SendMessageRequest request;
+    for (int i = 0; i < 8; ++i) (*request.add_messages() = ExampleMessage()).set_body(std::string(body_bytes, static_cast<char>('a' + i)));
+    for (int round = 0; round < 20; ++round) {
+      Send(request);
+      const Received received = Receive(ExampleReceive());
+
+      ASSERT_TRUE(received.status.ok()) << received.status.error_message();
+      ASSERT_THAT(received.parts, SizeIs(10));
+      for (size_t i = 0; i < 8; ++i) ASSERT_EQ(received.parts[i + 1].message().body(), std::string(body_bytes, static_cast<char>('a' + i)));
+      ASSERT_LT(received.took, absl::Seconds(3));
+    }
+  }
+}
+
 TEST_F(HotCallsTest, WhatAVanishedClientWouldHaveGotIsGivenBack) {
   grpc::ClientContext context;
   Identify(context);
@@ -132,6 +149,24 @@ TEST_F(HotCallsTest, WhatAVanishedClientWouldHaveGotIsGivenBack) {
   EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
 
   while (shard_.Peek([](auto& s) { return s.cancelled == 0 || !s.parked.empty(); })) std::this_thread::yield();
+}
+
+TEST_F(HotCallsTest, WhatAStreamThatDiesOnItsWayCarriedIsGivenBackWhole) {
+  pb::Message message = ExampleMessage();
+  message.set_body(std::string(1 << 20, 'x'));  // more than a stream takes before its client reads
+  for (int i = 0; i < 8; ++i) Send(message);
+  grpc::ClientContext context;
+  Identify(context);
+  const auto reader = stub_->ReceiveMessage(&context, ExampleReceive());
+  pb::ReceiveMessageResponse part;
+  ASSERT_TRUE(reader->Read(&part));
+  EXPECT_EQ(part.status().code(), pb::OK);
+
+  context.TryCancel();
+  EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+
+  while (shard_.Peek([](auto& s) { return s.returned.size() < 8; })) std::this_thread::yield();
+  EXPECT_EQ(shard_.Peek([](auto& s) { return s.returned.size(); }), 8u);
 }
 
 TEST_F(HotCallsTest, AcknowledgementsAreAnsweredOneByOne) {
