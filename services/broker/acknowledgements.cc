@@ -12,6 +12,11 @@ namespace {
 
 absl::Status Refuse(std::string_view why) { return errors::InvalidReceiptHandle(absl::StrCat("INVALID_RECEIPT_HANDLE: ", why)); }
 
+absl::Duration DelayAfter(const index::RetryPolicy& policy, int32_t attempt) {
+  const std::vector<absl::Duration>& delays = policy.delays.empty() ? index::DefaultRetryDelays() : policy.delays;
+  return delays[std::min(delays.size(), static_cast<size_t>(std::max(1, attempt))) - 1];
+}
+
 absl::Status RefuseState(GroupQueue::Handle state) {
   return state == GroupQueue::Handle::kDone ? Refuse("the message is acknowledged already")
                                             : Refuse("the message was delivered again or given another handle since");
@@ -45,7 +50,10 @@ absl::Status Acknowledgements::AckOne(std::string_view text, const AckCommand& c
   HandleBytes scratch;
   FULMAR_ASSIGN_OR_RETURN(const Target target, Resolve(text, command.group, command.topic, scratch));
   if (target.state != GroupQueue::Handle::kCurrent) return RefuseState(target.state);
+  // On its way to the dead letters, where it may already be: who says OK now would say it of a dead letter.
+  if (dead_letters_.Moving(*target.queue, target.handle.offset)) return Refuse("the message is being moved to the dead letters");
   target.queue->progress.MarkDone(target.handle.offset);
+  retry_.Progressed(*target.queue);
   progress_.MarkChanged(*target.queue);
   acknowledged_in = &target.queue->subscription;
   context_.trace.Add(TraceKind::kAcknowledged, target.queue->queue.id, target.handle.offset, target.handle.attempt, command.group, command.client.client_id);
@@ -104,7 +112,10 @@ void Acknowledgements::ChangeInvisible(const ChangeInvisibleCommand& command, Do
   // A push consumer gives back a message whose last attempt failed: nothing is gained by letting it wait for its dead letter.
   const Flight* flight = queue.progress.Find(handle.offset);
   const bool given_back = flight != nullptr && flight->auto_renew;
-  if (given_back && flight->attempt >= queue.subscription.group->definition.retry.max_attempts) invisible = absl::Milliseconds(1);
+  // Two clients give back with 0 where their own reading of the policy fails: the policy's delay is meant.
+  const index::RetryPolicy& policy = queue.subscription.group->definition.retry;
+  if (given_back && command.invisible_duration == absl::ZeroDuration()) invisible = std::max(invisible, DelayAfter(policy, flight->attempt));
+  if (given_back && flight->attempt >= policy.max_attempts) invisible = absl::Milliseconds(1);
   handle.term = context_.term;
   handle.serial = context_.NextSerial();
   queue.progress.Reschedule(handle.offset, handle.attempt, now_ms, now_ms + absl::ToInt64Milliseconds(invisible), handle.serial);

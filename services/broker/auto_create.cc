@@ -11,6 +11,8 @@
 namespace fulmar::broker {
 namespace {
 
+constexpr absl::Duration kDeletionRetry = absl::Seconds(1);
+
 // What the log's refusal means to a client.
 absl::Status AppendError(const absl::Status& status) {
   if (absl::IsResourceExhausted(status)) return errors::TooManyRequests(status.message());
@@ -20,7 +22,7 @@ absl::Status AppendError(const absl::Status& status) {
 
 absl::Status StoreError(std::string_view what, std::string_view name, const absl::Status& status) {
   // The store's own word on names and limits reaches the client as it is.
-  if (absl::IsInvalidArgument(status)) return status;
+  if (absl::IsInvalidArgument(status) || absl::IsPermissionDenied(status)) return status;
   return errors::HaNotAvailable(absl::StrCat(what, " '", name, "' cannot be looked up: ", status.message()));
 }
 
@@ -98,7 +100,7 @@ void AutoCreate::ResolveTopic(const std::string& name, Creation creation, UseTop
       }));
 }
 
-void AutoCreate::OnTopic(const std::string& name, Creation creation, bool made, absl::StatusOr<index::TopicDefinition> topic) {
+void AutoCreate::OnTopic(const std::string& name, Creation creation, bool made, absl::StatusOr<index::TopicDefinition> topic, bool joined) {
   if (!waiting_topics_.contains(name)) return;  // stopped meanwhile
   if (absl::IsNotFound(topic.status()) && !made) {
     if (creation == Creation::kAsAllowed && !context_.options.auto_create_topics) {
@@ -115,11 +117,22 @@ void AutoCreate::OnTopic(const std::string& name, Creation creation, bool made, 
     return;
   }
   if (!topic.ok()) return AnswerTopic(name, StoreError("topic", name, topic.status()));
+  // A dead-letter topic may be older than this shard.
+  if (!HeldHere(*topic) && creation == Creation::kAlways && !joined) return JoinTopic(name, *std::move(topic));
   if (!HeldHere(*topic)) {
     return AnswerTopic(name, errors::TopicNotFound(absl::StrCat("topic '", name, "' is not on shard '", context_.options.name, "'")));
   }
   if (made) FULMAR_LOG(kInfo, "topic_created", {{"topic", name}, {"queues", topic->queues}});
   Copy(*topic, [this, name](const absl::Status& status) { AnswerTopic(name, status); });
+}
+
+// Two shards that join at once: one of them may be overwritten, and joins when it is asked again.
+void AutoCreate::JoinTopic(const std::string& name, index::TopicDefinition topic) {
+  topic.shards.push_back(context_.options.name);
+  context_.env.definitions.UpdateTopic(
+      std::move(topic), context_.OnShard<absl::StatusOr<index::TopicDefinition>>([this, name](absl::StatusOr<index::TopicDefinition> updated) {
+        OnTopic(name, Creation::kAlways, /*made=*/true, std::move(updated), /*joined=*/true);
+      }));
 }
 
 void AutoCreate::AnswerTopic(const std::string& name, const absl::Status& status) {
@@ -215,12 +228,20 @@ void AutoCreate::DeleteTopic(const index::TopicDefinition& gone) {
     return;
   }
   if (known) topic->deleting = true;
-  context_.log->Append(log::RecordType::kTopicDeleted, EncodeTopicDeleted({gone.topic_id, gone.version, gone.name}),
-                       log::Durability::kSync, log::AppendClass::kInternal,
-                       [this, gone](const absl::StatusOr<log::RecordPlace>& place) {
+  AppendDeletion(log::RecordType::kTopicDeleted, EncodeTopicDeleted({gone.topic_id, gone.version, gone.name}));
+}
+
+// The authority does not say it twice: what the log refuses is repeated as long as this replica leads. The next leader hears of every
+// deletion again when it begins to watch.
+void AutoCreate::AppendDeletion(log::RecordType type, const std::string& body) {
+  context_.log->Append(type, body, log::Durability::kSync, log::AppendClass::kInternal,
+                       [this, type, body, term = context_.term](const absl::StatusOr<log::RecordPlace>& place) {
                          if (place.ok()) return;
-                         FULMAR_LOG(kWarn, "topic_deletion_not_logged", {{"topic", gone.name}, {"error", place.status()}});
-                         if (Topic* left = context_.state.FindTopic(gone.name); left != nullptr) left->deleting = false;
+                         FULMAR_LOG_EVERY(absl::Seconds(10), kWarn, "deletion_not_logged",
+                                          {{"shard", context_.options.name}, {"error", place.status()}});
+                         context_.After(kDeletionRetry, [this, type, body, term] {
+                           if (watch_ != nullptr && context_.term == term) AppendDeletion(type, body);
+                         });
                        });
 }
 
@@ -236,12 +257,7 @@ void AutoCreate::DeleteGroup(const index::GroupDefinition& gone) {
     return;
   }
   if (known) group->deleting = true;
-  context_.log->Append(log::RecordType::kGroupDeleted, EncodeGroupDeleted({gone.version, gone.name}), log::Durability::kSync,
-                       log::AppendClass::kInternal, [this, gone](const absl::StatusOr<log::RecordPlace>& place) {
-                         if (place.ok()) return;
-                         FULMAR_LOG(kWarn, "group_deletion_not_logged", {{"group", gone.name}, {"error", place.status()}});
-                         if (Group* left = context_.state.FindGroup(gone.name); left != nullptr) left->deleting = false;
-                       });
+  AppendDeletion(log::RecordType::kGroupDeleted, EncodeGroupDeleted({gone.version, gone.name}));
 }
 
 void AutoCreate::Copy(const index::TopicDefinition& topic, absl::AnyInvocable<void(absl::Status) &&> done) {

@@ -39,11 +39,13 @@ class AutoCreate {
  private:
   enum class Creation { kAsAllowed, kAlways };
   void ResolveTopic(const std::string& name, Creation creation, UseTopic use);
-  void OnTopic(const std::string& name, Creation creation, bool made, absl::StatusOr<index::TopicDefinition> topic);
+  void OnTopic(const std::string& name, Creation creation, bool made, absl::StatusOr<index::TopicDefinition> topic, bool joined = false);
+  void JoinTopic(const std::string& name, index::TopicDefinition topic);
   void OnGroup(const std::string& name, bool made, absl::StatusOr<index::GroupDefinition> group);
   void AnswerTopic(const std::string& name, const absl::Status& status);
   void AnswerGroup(const std::string& name, const absl::Status& status);
   void OnEvent(index::DefinitionEvent event);
+  void AppendDeletion(log::RecordType type, const std::string& body);
   void DeleteTopic(const index::TopicDefinition& topic);
   void DeleteGroup(const index::GroupDefinition& group);
   void Copy(const index::TopicDefinition& topic, absl::AnyInvocable<void(absl::Status) &&> done);

@@ -39,6 +39,7 @@ void ClientTable::Stream(const ClientRef& ref, int delta, int64_t now_ms) {
 void ClientTable::JoinGroup(uint64_t number, std::string_view group) {
   auto it = clients_.find(number);
   if (it == clients_.end() || it->second.groups.contains(group)) return;
+  if (it->second.groups.size() >= kMaxGroupsOfClient) it->second.groups.erase(it->second.groups.begin());
   it->second.groups.emplace(group);
 }
 

@@ -28,6 +28,8 @@ class ClientTable {
   // The number of this client; made at its first call.
   uint64_t Touch(const ClientRef& client, int64_t now_ms);
   void Stream(const ClientRef& client, int delta, int64_t now_ms);
+  // A client is in a few groups; of more than kMaxGroupsOfClient one is forgotten for each new one.
+  static constexpr size_t kMaxGroupsOfClient = 64;
   void JoinGroup(uint64_t number, std::string_view group);
   // 0 when it was not there.
   uint64_t Remove(std::string_view client_id);

@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+
 #include "services/broker/shard.h"
 
 namespace fulmar::broker {
@@ -65,6 +67,18 @@ TEST(ClientTableTest, AStreamThatEndsAfterTheGoodByeDoesNotBringTheClientBack) {
   clients.Stream({.client_id = "a"}, -1, 1);
 
   EXPECT_EQ(clients.size(), 0);
+}
+
+// Goal: names that a hostile client invents cost bounded memory.
+TEST(ClientTableTest, AClientIsAMemberOfABoundedNumberOfGroups) {
+  ClientTable clients({});
+  const uint64_t number = clients.Touch({.client_id = "a"}, 0);
+  for (int i = 0; i < 10000; ++i) clients.JoinGroup(number, std::to_string(i));
+  size_t groups = 0;
+  for (int i = 0; i < 10000; ++i) groups += clients.MembersOf(std::to_string(i)).size();
+
+  EXPECT_EQ(groups, ClientTable::kMaxGroupsOfClient);
+  EXPECT_THAT(clients.MembersOf("9999"), ElementsAre("a")) << "the newest counts";
 }
 
 TEST(ClientTableTest, KnowsTheMembersOfAGroup) {

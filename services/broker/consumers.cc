@@ -10,7 +10,37 @@ namespace {
 
 constexpr size_t kReadAhead = 64;  // one seek of the index costs as much as some twenty entries
 
+class IndexedGroups final : public MessageGroups {
+ public:
+  IndexedGroups(const index::QueueIndex& index, const Queue& queue) : index_(index), queue_(queue) {}
+  absl::StatusOr<uint64_t> GroupOf(int64_t offset) override {
+    if (const index::QueueEntry* recent = queue_.recent.Find(offset); recent != nullptr) return recent->group;
+    FULMAR_ASSIGN_OR_RETURN(const std::vector<index::QueueEntry> read, index_.Read(queue_.id, offset, offset + 1, 1));
+    if (read.empty()) return absl::NotFoundError("removed by retention");
+    return read.front().group;
+  }
+  void ForEachOf(uint64_t group, int64_t from, int64_t end, absl::FunctionRef<bool(int64_t)> visit) override {
+    index_.ForEachOfGroup(queue_.id, group, from, end, visit);
+  }
+
+ private:
+  const index::QueueIndex& index_;
+  const Queue& queue_;
+};
+
+std::unique_ptr<GroupQueue> MakeProgress(int64_t cursor, MessageGroups* groups) {
+  if (groups != nullptr) return std::make_unique<OrderedQueue>(cursor, *groups);
+  return std::make_unique<GroupQueue>(cursor);
+}
+
 }  // namespace
+
+SubscribedQueue::SubscribedQueue(Subscription& of, Queue& its_queue, int64_t cursor, std::unique_ptr<MessageGroups> in_order)
+    : subscription(of),
+      queue(its_queue),
+      message_groups(std::move(in_order)),
+      owned(MakeProgress(cursor, message_groups.get())),
+      progress(*owned) {}
 
 void Consumers::Adopt(std::vector<index::QueueProgress> progress) {
   for (index::QueueProgress& entry : progress) {
@@ -59,6 +89,7 @@ Subscription& Consumers::Ensure(Group& group, Topic& topic) {
   subscription->id = ++last_id_;
   subscription->topic = &topic;
   subscription->group = &group;
+  subscription->ordered = index::InOrder(group.definition, topic.definition);
   by_id_[subscription->id] = subscription.get();
   of_topic_[{topic_id, subscription->id}] = subscription.get();
   AddQueues(*subscription);
@@ -71,15 +102,16 @@ void Consumers::AddQueues(Subscription& subscription) {
     Queue& queue = *subscription.topic->queues[i];
     // Messages of a queue that was added later were all sent after the group came, so none of them is skipped.
     const bool latest = first && subscription.group->definition.from == index::StartFrom::kLatest;
-    subscription.queues.push_back(
-        std::make_unique<SubscribedQueue>(subscription, queue, latest ? queue.counters.next : queue.counters.min));
+    subscription.queues.push_back(MakeQueue(subscription, queue, latest ? queue.counters.next : queue.counters.min));
     SubscribedQueue& made = *subscription.queues.back();
     made.kept = latest;
     const auto adopted = adopted_.find({subscription.group_name(), queue.id});
     if (adopted == adopted_.end()) continue;
     const int64_t now_ms = context_.NowMs();
-    made.progress.Restore(adopted->second, context_.WallMinusSteady(),
-                          now_ms + absl::ToInt64Milliseconds(context_.options.client_silence));
+    made.progress.Restore(adopted->second, {.wall_minus_steady = context_.WallMinusSteady(),
+                                            .now_ms = now_ms,
+                                            .renew_until_ms = now_ms + absl::ToInt64Milliseconds(context_.options.client_silence),
+                                            .max_ms = absl::ToInt64Milliseconds(context_.options.max_invisible)});
     made.sequence = adopted->second.sequence;
     made.kept = true;
     adopted_.erase(adopted);
@@ -87,6 +119,29 @@ void Consumers::AddQueues(Subscription& subscription) {
       context_.observer().OnLost(subscription.topic_name(), subscription.group_name(), static_cast<uint64_t>(lost));
     }
     on_restored_(made);
+  }
+}
+
+std::unique_ptr<SubscribedQueue> Consumers::MakeQueue(Subscription& subscription, Queue& queue, int64_t cursor) {
+  std::unique_ptr<MessageGroups> groups;
+  if (subscription.ordered) groups = std::make_unique<IndexedGroups>(context_.state.index(), queue);
+  return std::make_unique<SubscribedQueue>(subscription, queue, cursor, std::move(groups));
+}
+
+void Consumers::Reorder(absl::FunctionRef<void(Subscription&)> before) {
+  for (auto& [id, subscription] : by_id_) {
+    const bool ordered = index::InOrder(subscription->group->definition, subscription->topic->definition);
+    if (ordered == subscription->ordered) continue;
+    before(*subscription);
+    subscription->ordered = ordered;
+    subscription->batches = {};
+    for (auto& queue : subscription->queues) {
+      std::unique_ptr<SubscribedQueue> anew = MakeQueue(*subscription, queue->queue, queue->progress.cursor());
+      anew->sequence = queue->sequence;
+      anew->confirmed = queue->confirmed;
+      anew->kept = queue->kept;
+      queue = std::move(anew);
+    }
   }
 }
 
@@ -102,6 +157,9 @@ int64_t Consumers::FlightsOf(std::string_view group) const {
 
 // Topic, group and queues of the subscription may be gone already: only ids are used here.
 void Consumers::Drop(const std::string& group, uint32_t topic_id, Subscription& subscription, Ended& ended) {
+  int64_t flights = 0;
+  for (const auto& queue : subscription.queues) flights += queue->progress.flights();
+  if (flights > 0) ended.freed.emplace_back(group, flights);
   for (size_t i = 0; i < subscription.queues.size(); ++i) {
     if (!subscription.queues[i]->kept) continue;
     index::QueueProgress& entry = ended.forget.emplace_back();

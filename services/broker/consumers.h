@@ -11,7 +11,10 @@
 
 #include "absl/container/btree_map.h"
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
+#include "services/broker/delivered_batches.h"
 #include "services/broker/group_queue.h"
+#include "services/broker/ordered_queue.h"
 #include "services/broker/shard_context.h"
 
 namespace fulmar::broker {
@@ -20,10 +23,12 @@ struct Subscription;
 
 // One (group, topic, queue): the pure progress and what the shard keeps around it.
 struct SubscribedQueue {
-  SubscribedQueue(Subscription& of, Queue& its_queue, int64_t cursor) : subscription(of), queue(its_queue), progress(cursor) {}
+  SubscribedQueue(Subscription& of, Queue& its_queue, int64_t cursor, std::unique_ptr<MessageGroups> in_order);
   Subscription& subscription;
   Queue& queue;
-  GroupQueue progress;
+  const std::unique_ptr<MessageGroups> message_groups;  // of an ordered subscription, else null
+  const std::unique_ptr<GroupQueue> owned;
+  GroupQueue& progress;
   uint64_t sequence = 0;    // of the last copy written anywhere (index::QueueProgress::sequence)
   uint64_t confirmed = 0;   // of the last copy that the offset service has
   bool marked = false;      // ProgressFlusher has it on its list
@@ -42,6 +47,8 @@ struct Subscription {
   std::deque<uint64_t> waiting;  // ReceiveIds of parked receives, first come first served
   bool scheduled = false;        // a pass over `waiting` is posted
   bool quota_timer = false;      // and one will be when the group's quota allows
+  bool ordered = false;          // the queues' progress is OrderedQueue
+  DeliveredBatches batches;      // ordered only
 
   const std::string& topic_name() const { return topic->definition.name; }
   const std::string& group_name() const { return group->definition.name; }
@@ -67,10 +74,14 @@ class Consumers {
 
   // Flights of this group in all topics: the measure of its bound.
   int64_t FlightsOf(std::string_view group) const;
+  // Definitions changed: subscriptions whose order is another one now begin again where their lowest open message lies. Who
+  // waits there is ended by `before`.
+  void Reorder(absl::FunctionRef<void(Subscription&)> before);
   // The topic (group) is gone.
   struct Ended {
     std::vector<uint64_t> subscriptions;
     std::vector<index::QueueProgress> forget;  // what the offset service need not keep any more
+    std::vector<std::pair<std::string, int64_t>> freed;  // groups that had flights there, and how many
   };
   Ended RemoveTopic(uint32_t topic_id);
   Ended RemoveGroup(std::string_view group);
@@ -98,6 +109,7 @@ class Consumers {
  private:
   using OfGroup = absl::btree_map<uint32_t, std::unique_ptr<Subscription>>;
   void AddQueues(Subscription& subscription);
+  std::unique_ptr<SubscribedQueue> MakeQueue(Subscription& subscription, Queue& queue, int64_t cursor);
   void Drop(const std::string& group, uint32_t topic_id, Subscription& subscription, Ended& ended);
 
   ShardContext& context_;

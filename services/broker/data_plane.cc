@@ -128,6 +128,7 @@ void DataPlane::Send(const v2edge::CallInfo& call, std::string_view request, Una
   if (const absl::Status client = CheckClient(call); !client.ok()) return std::move(reply)(wire::EncodeStatus(client));
   absl::StatusOr<SendCommand> command = ToSendCommand(send_request_, call, options_.limits, digester_, clock_.Now());
   if (!command.ok()) return std::move(reply)(wire::EncodeStatus(command.status()));
+  command->remaining = call.remaining;
   shard_.Send(*std::move(command), [this, reply = std::move(reply)](absl::StatusOr<std::vector<SendOutcome>> outcome) mutable {
     loop_.Post([reply = std::move(reply), outcome = std::move(outcome)]() mutable { std::move(reply)(wire::EncodeSendResponse(outcome)); });
   });

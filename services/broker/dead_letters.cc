@@ -92,6 +92,8 @@ void DeadLetters::Finish(const Key& key, End end, const absl::Status& status) {
       retry_.Arm(*queue);
     } else {
       queue->progress.MarkDone(offset);
+      retry_.Progressed(*queue);
+      on_room_(queue->subscription);
     }
     progress_.MarkChanged(*queue);
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "absl/container/btree_map.h"
@@ -21,8 +22,12 @@ namespace fulmar::broker {
 // second copy, never none. What has expired ends without a copy. The copy keeps id, tag, keys, properties and body, and says where it came from.
 class DeadLetters {
  public:
-  DeadLetters(ShardContext& context, Consumers& consumers, AutoCreate& definitions, ProgressFlusher& progress, RetryTimes& retry)
-      : context_(context), consumers_(consumers), definitions_(definitions), progress_(progress), retry_(retry) {}
+  // `on_room`: the group has one message less in flight.
+  using OnRoom = absl::AnyInvocable<void(Subscription&)>;
+  DeadLetters(ShardContext& context, Consumers& consumers, AutoCreate& definitions, ProgressFlusher& progress, RetryTimes& retry,
+              OnRoom on_room)
+      : context_(context), consumers_(consumers), definitions_(definitions), progress_(progress), retry_(retry),
+        on_room_(std::move(on_room)) {}
 
   // The message, which must not be done, is out of everybody's reach from now on. `done` when it is moved; on an error it is tried
   // again later by itself. Asked twice, it is moved once and both are answered.
@@ -49,6 +54,7 @@ class DeadLetters {
   AutoCreate& definitions_;
   ProgressFlusher& progress_;
   RetryTimes& retry_;
+  OnRoom on_room_;
   absl::btree_map<Key, Moved> moving_;
 };
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "services/broker/order_kept.h"
 #include "services/broker/message_ttl.h"
 #include "services/broker/priority_order.h"
 #include "services/common/errors.h"
@@ -103,6 +104,7 @@ void Delivery::Start(std::unique_ptr<WaitingReceive> receive, const std::string&
   }
   receive->subscription = subscription.id;
   WaitingReceive& parked = parked_.Add(std::move(receive));
+  if (subscription.ordered && TakeAgain(subscription, parked)) return StartReads(parked);
   subscription.waiting.push_back(parked.id);
   // Those who wait longer were served when there was something.
   if (subscription.waiting.size() == 1) {
@@ -243,6 +245,7 @@ void Delivery::Serve(Subscription& subscription) {
 
 Delivery::Pass Delivery::Fill(Subscription& subscription, WaitingReceive& receive, int32_t& budget) {
   if (subscription.topic->definition.type == index::TopicType::kPriority) return FillByPriority(subscription, receive, budget);
+  if (subscription.ordered) return FillInOrder(subscription, receive, budget);
   const size_t wanted = static_cast<size_t>(receive.command.max_messages);
   const size_t queues = subscription.queues.size();
   if (queues == 0) return Pass::kNothing;
@@ -310,7 +313,7 @@ Delivery::Taken Delivery::Take(SubscribedQueue& queue, int64_t offset, WaitingRe
     return Taken::kDone;
   }
   TakenMessage taken{.queue = &queue, .offset = offset, .visible_since_ms = entry->store_time_ms};
-  if (std::optional<common::SharedBytes> body = context_.log->TryRead(entry->position)) taken.body = *std::move(body);
+  if (std::optional<common::SharedBytes> body = TryBody(queue, *entry)) taken.body = *std::move(body);
   if (!filter.takes_all() && !taken.body.empty()) {  // without a body the exact test comes after its reading
     const absl::StatusOr<MessageView> message = ParseMessageRecord(taken.body.view());
     if (message.ok() && !filter.Matches(*message)) {
@@ -324,6 +327,10 @@ Delivery::Taken Delivery::Take(SubscribedQueue& queue, int64_t offset, WaitingRe
   return Taken::kHeld;
 }
 
+std::optional<common::SharedBytes> Delivery::TryBody(const SubscribedQueue&, const index::QueueEntry& entry) {
+  return context_.log->TryRead(entry.position);
+}
+
 void Delivery::Expire(SubscribedQueue& queue, int64_t offset) {
   context_.observer().OnExpired(queue.subscription.topic_name(), queue.subscription.group_name(), 1);
   context_.trace.Add(TraceKind::kExpired, queue.queue.id, offset, 0, queue.subscription.group_name(), "");
@@ -331,7 +338,10 @@ void Delivery::Expire(SubscribedQueue& queue, int64_t offset) {
 }
 
 void Delivery::Skip(SubscribedQueue& queue, int64_t offset) {
+  // Behind others of its message group it is done for good only while it is held.
+  if (queue.subscription.ordered) queue.progress.Hold(offset);
   queue.progress.MarkDone(offset);
+  retry_.Progressed(queue);
   progress_.MarkChanged(queue);
 }
 
@@ -378,15 +388,26 @@ void Delivery::Finish(WaitingReceive& receive) {
   std::vector<Delivered> out;
   out.reserve(receive.taken.size());
   uint64_t bytes = 0, redelivered = 0;
+  OrderKept order(subscription->ordered);
   for (const TakenMessage& taken : receive.taken) {
-    if (!taken.queue->progress.IsHeld(taken.offset, taken.hold)) continue;  // acknowledged or reset while its body was read
+    if (!taken.queue->progress.IsHeld(taken.offset, taken.hold)) {  // acknowledged or reset while its body was read
+      order.Missed(taken);
+      continue;
+    }
+    if (!order.MayFollow(taken)) {
+      taken.queue->progress.Release(taken.offset, now_ms, now_ms);
+      continue;
+    }
     if (subscription->group->definition.suspended) {  // while its body was read
       taken.queue->progress.Release(taken.offset, now_ms, now_ms);
       continue;
     }
     const size_t before = out.size();
     Deliver(taken, receive, now_ms, out);
-    if (out.size() == before) continue;
+    if (out.size() == before) {
+      order.Missed(taken);
+      continue;
+    }
     bytes += out.back().record.size();
     if (out.back().attempt > 1) ++redelivered;
   }
@@ -396,6 +417,7 @@ void Delivery::Finish(WaitingReceive& receive) {
     subscription->waiting.push_front(receive.id);  // it keeps its place
     return Wake(*subscription);
   }
+  if (subscription->ordered) Remember(*subscription, receive, out);
   const std::unique_ptr<WaitingReceive> answered = parked_.Remove(receive.id);
   context_.observer().OnDelivered(subscription->topic_name(), subscription->group_name(), out.size(), bytes, redelivered);
   context_.quotas.Delivered(subscription->group->definition, answered->command.client.client_id, out.size(), bytes, now_ms);
@@ -425,7 +447,8 @@ void Delivery::Deliver(const TakenMessage& taken, const WaitingReceive& receive,
                                                                .until_ms = until_ms,
                                                                .client = receive.client,
                                                                .serial = serial,
-                                                               .auto_renew = receive.command.auto_renew});
+                                                               .auto_renew = receive.command.auto_renew,
+                                                               .again = taken.again});
   progress_.MarkChanged(queue);
   retry_.Arm(queue);
   Delivered& delivered = out.emplace_back();

@@ -54,6 +54,13 @@ class Delivery {
   void Serve(Subscription& subscription);
   Pass Fill(Subscription& subscription, WaitingReceive& receive, int32_t& budget);
   Pass FillByPriority(Subscription& subscription, WaitingReceive& receive, int32_t& budget);
+  Pass FillInOrder(Subscription& subscription, WaitingReceive& receive, int32_t& budget);
+  void TakeBehind(WaitingReceive& receive, int64_t room, uint64_t& bytes, int32_t& budget);
+  // What an earlier answer to this attempt id held and is still out, for a client that did not get it.
+  bool TakeAgain(Subscription& subscription, WaitingReceive& receive);
+  void Remember(Subscription& subscription, const WaitingReceive& receive, const std::vector<Delivered>& out);
+  static bool IsOut(const Subscription& subscription, const DeliveredBatches::Message& message);
+  std::optional<common::SharedBytes> TryBody(const SubscribedQueue& queue, const index::QueueEntry& entry);
   enum class Taken { kHeld, kDone, kUnreadable };
   Taken Take(SubscribedQueue& queue, int64_t offset, WaitingReceive& receive, uint64_t& bytes);
   void Skip(SubscribedQueue& queue, int64_t offset);

@@ -133,7 +133,7 @@ class FakeShard final : public Shard {
   void ForwardToDeadLetter(DeadLetterCommand, DoneStatus done) override {
     Run([done = std::move(done)]() mutable { std::move(done)(absl::OkStatus()); });
   }
-  void Pull(PullCommand command, Done<PullOutcome> done) override {
+  ReceiveId Pull(PullCommand command, Done<PullOutcome> done) override {
     Run([this, command = std::move(command), done = std::move(done)]() mutable {
       PullOutcome outcome{.messages = {}, .next_offset = command.offset};
       Peek([&](State& s) {
@@ -146,6 +146,7 @@ class FakeShard final : public Shard {
       });
       std::move(done)(std::move(outcome));
     });
+    return 0;
   }
   void UpdateOffset(std::string, std::string, int32_t, int64_t, DoneStatus done) override {
     Run([done = std::move(done)]() mutable { std::move(done)(absl::OkStatus()); });

@@ -55,7 +55,7 @@ const Flight& GroupQueue::Deliver(int64_t offset, const Delivery& delivery) {
   flight.client = delivery.client;
   flight.serial = delivery.serial;
   flight.since_ms = delivery.now_ms;
-  ++flight.attempt;
+  if (!delivery.again) ++flight.attempt;
   ++out_;
   SetTime(offset, flight, delivery.now_ms, delivery.until_ms);
   return flight;
@@ -89,13 +89,12 @@ bool GroupQueue::Return(int64_t offset, uint32_t serial, int64_t now_ms) {
   flight.auto_renew = false;
   --flight.attempt;
   flight.until_ms = now_ms;
-  flight.ready = true;
-  ready_.insert(offset);
+  SetReady(offset, flight);
   return true;
 }
 
-GroupQueue::Handle GroupQueue::Check(int64_t offset, int32_t attempt, uint32_t serial, bool own_term) const {
-  if (cursor_.Done(offset)) return Handle::kDone;
+GroupQueue::Handle GroupQueue::Check(int64_t offset, int32_t attempt, uint32_t serial, bool own_term) {
+  if (Done(offset)) return Handle::kDone;
   const Flight* flight = Find(offset);
   // Delivered by an earlier leader whose progress had not been written yet: honoured.
   if (flight == nullptr) return own_term ? Handle::kStale : Handle::kCurrent;
@@ -130,11 +129,11 @@ void GroupQueue::OnTime(int64_t now_ms,
     const std::optional<int64_t> later = decide(offset, flight);
     if (later && *later > now_ms) {
       flight.until_ms = *later;
+      flight.given_ms = *later - now_ms;
       times_.emplace(*later, offset);
     } else {
       if (CountsAsOut(flight)) --out_;
-      flight.ready = true;
-      ready_.insert(offset);
+      SetReady(offset, flight);
     }
   }
 }
@@ -187,26 +186,36 @@ void GroupQueue::Save(absl::Duration wall_minus_steady, index::QueueProgress& ou
     saved.offset = offset;
     saved.attempt = flight.attempt;
     saved.invisible_until = absl::UnixEpoch() + wall_minus_steady + absl::Milliseconds(flight.until_ms);
+    saved.given = absl::Milliseconds(flight.given_ms);
     saved.auto_renew = flight.auto_renew;
     saved.waiting_retry = flight.state == Flight::State::kWaiting;
   }
 }
 
-void GroupQueue::Restore(const index::QueueProgress& progress, absl::Duration wall_minus_steady,
-                         int64_t renew_until_ms) {
+void GroupQueue::Restore(const index::QueueProgress& progress, const RestoreTimes& times) {
+  if (progress.ordered) {  // the group was ordered when it was saved: everything from its first open message on comes again
+    int64_t lowest = progress.cursor;
+    if (!progress.in_flight.empty()) lowest = std::min(lowest, progress.in_flight.front().offset);
+    if (!progress.open.empty()) lowest = std::min(lowest, progress.open.front());
+    return ResetTo(lowest);
+  }
   ResetTo(progress.cursor);
   cursor_.Reset(progress.cursor, progress.acked);
   next_new_ = cursor_.cursor();
   for (const index::InFlight& saved : progress.in_flight) {
-    if (cursor_.Done(saved.offset)) continue;
-    Flight& flight = flights_[saved.offset];
-    flight.state = saved.waiting_retry ? Flight::State::kWaiting : Flight::State::kOut;
-    flight.attempt = saved.attempt;
-    flight.until_ms = saved.auto_renew ? renew_until_ms
-                                       : absl::ToInt64Milliseconds(saved.invisible_until - absl::UnixEpoch() - wall_minus_steady);
-    if (CountsAsOut(flight)) ++out_;
-    times_.emplace(flight.until_ms, saved.offset);
+    if (!cursor_.Done(saved.offset)) AddRestored(saved, times, flights_[saved.offset]);
   }
+}
+
+void GroupQueue::AddRestored(const index::InFlight& saved, const RestoreTimes& times, Flight& flight) {
+  flight.state = saved.waiting_retry ? Flight::State::kWaiting : Flight::State::kOut;
+  flight.attempt = saved.attempt;
+  flight.given_ms = saved.given > absl::ZeroDuration() ? absl::ToInt64Milliseconds(saved.given) : times.max_ms;
+  const int64_t left_ms = absl::ToInt64Milliseconds(saved.invisible_until - absl::UnixEpoch() - times.wall_minus_steady -
+                                                    absl::Milliseconds(times.now_ms));
+  flight.until_ms = saved.auto_renew ? times.renew_until_ms : times.now_ms + std::clamp<int64_t>(left_ms, 0, flight.given_ms);
+  if (CountsAsOut(flight)) ++out_;
+  times_.emplace(flight.until_ms, saved.offset);
 }
 
 const Flight* GroupQueue::Find(int64_t offset) const {
@@ -217,13 +226,19 @@ const Flight* GroupQueue::Find(int64_t offset) const {
 // `flight` is kOut (already counted as out) or kWaiting and in neither set.
 void GroupQueue::SetTime(int64_t offset, Flight& flight, int64_t now_ms, int64_t until_ms) {
   flight.until_ms = until_ms;
+  flight.given_ms = std::max<int64_t>(1, until_ms - now_ms);  // 0 is for unknown
   if (until_ms > now_ms) {
     times_.emplace(until_ms, offset);
     return;
   }
   if (CountsAsOut(flight)) --out_;
+  SetReady(offset, flight);
+}
+
+void GroupQueue::SetReady(int64_t offset, Flight& flight) {
   flight.ready = true;
   ready_.insert(offset);
+  OnReady(offset, true);
 }
 
 // Takes the flight out of both sets and of the count; its state is to be set next.
@@ -232,6 +247,7 @@ void GroupQueue::ClearTime(int64_t offset, Flight& flight) {
   if (flight.ready) {
     ready_.erase(offset);
     flight.ready = false;
+    OnReady(offset, false);
   } else if (flight.state != Flight::State::kHeld) {
     times_.erase({flight.until_ms, offset});
   }

@@ -33,30 +33,42 @@ struct Flight {
   bool ready = false;      // its time has come: it may be taken
   bool auto_renew = false;
   bool nacked = false;     // the consumer gave it back (shown as waiting for its retry)
+  bool acked = false;      // ordered groups: counts when the messages of its message group before it are done
   int32_t attempt = 0;     // of the last delivery, from 1; 0: never delivered
   uint32_t serial = 0;     // of the delivery or change that made the valid handle; 0: by an earlier leader
   uint32_t hold = 0;       // which Hold() has it
   uint64_t client = 0;     // ClientTable number
   int64_t until_ms = 0;
+  int64_t given_ms = 0;    // how long until_ms was away when it was set
   int64_t since_ms = 0;    // of this delivery
+  uint64_t group = 0;      // ordered groups: its message group
 };
+
+class OrderedQueue;
 
 // What one (group, queue) knows about consumption: the cursor, what is done above it, what is out, what waits for its retry.
 // A pure state machine: no clock, no log, no callbacks kept. Every offset is in exactly one of: done, flight, open (never delivered).
+// For groups that get message groups in order there is OrderedQueue.
 class GroupQueue {
  public:
   explicit GroupQueue(int64_t cursor) { cursor_.Reset(cursor); }
+  virtual ~GroupQueue() = default;
+  GroupQueue(const GroupQueue&) = delete;
+  GroupQueue& operator=(const GroupQueue&) = delete;
+  // Not null when the group gets its message groups in order.
+  virtual OrderedQueue* ordered() { return nullptr; }
 
   // ---- taking
   // The lowest open offset below `end`.
   std::optional<int64_t> NextNew(int64_t end);
   // The lowest offset whose time has come.
-  std::optional<int64_t> NextReady() const;
+  virtual std::optional<int64_t> NextReady() const;
   // Takes an offset that is not done out of the reach of others; who held it before holds it no more. The result must come with
   // Deliver(), Release() or MarkDone().
-  uint32_t Hold(int64_t offset);
+  virtual uint32_t Hold(int64_t offset);
   bool IsHeld(int64_t offset, uint32_t hold) const;
-  struct Delivery { int64_t now_ms, until_ms; uint64_t client; uint32_t serial; bool auto_renew; };
+  // `again`: the answer of this attempt was lost, the attempt is the same.
+  struct Delivery { int64_t now_ms, until_ms; uint64_t client; uint32_t serial; bool auto_renew; bool again = false; };
   // A held offset is out from now on; counts the attempt.
   const Flight& Deliver(int64_t offset, const Delivery& delivery);
   // A held offset is not taken after all: ready again at `at_ms`. The attempt does not count. With kKeep the handle of the last
@@ -66,15 +78,17 @@ class GroupQueue {
 
   // ---- ending
   // False when it was done before. From any state.
-  bool MarkDone(int64_t offset);
+  virtual bool MarkDone(int64_t offset);
+  // Whether its end, now, would be more than a note that waits for its predecessors.
+  virtual bool IsNext(int64_t) const { return true; }
   // A delivery that never reached its client: ready at once, the attempt does not count. False for a stale serial.
   bool Return(int64_t offset, uint32_t serial, int64_t now_ms);
   // What a handle of this (offset, attempt, serial) means now. `own_term`: made under the present leader's term.
   // Expired but not taken again counts as current: the work is done, so why do it twice.
   enum class Handle { kCurrent, kDone, kStale };
-  Handle Check(int64_t offset, int32_t attempt, uint32_t serial, bool own_term) const;
+  virtual Handle Check(int64_t offset, int32_t attempt, uint32_t serial, bool own_term);
   // The consumer wants it invisible until then, under a new handle. Only after Check() said kCurrent.
-  void Reschedule(int64_t offset, int32_t attempt, int64_t now_ms, int64_t until_ms, uint32_t serial);
+  virtual void Reschedule(int64_t offset, int32_t attempt, int64_t now_ms, int64_t until_ms, uint32_t serial);
 
   // ---- time
   // Calls `decide` for each flight whose time has come; a time in the future postpones it, nothing makes it ready.
@@ -85,32 +99,42 @@ class GroupQueue {
   int64_t GiveBack(absl::FunctionRef<bool(uint64_t client)> gone, int64_t now_ms, int64_t at_ms);
 
   // ---- moving
-  void ResetTo(int64_t cursor);
+  virtual void ResetTo(int64_t cursor);
   // Everything below `to` is gone. Returns how many were not done.
-  int64_t MoveUp(int64_t to);
+  virtual int64_t MoveUp(int64_t to);
 
   // ---- keeping
   // Times as the wall clock shows them: `wall_minus_steady` is Now() - Steady().
-  void Save(absl::Duration wall_minus_steady, index::QueueProgress& out) const;
-  // `renew_until_ms`: when what was auto-renewed under an earlier leader becomes visible.
-  void Restore(const index::QueueProgress& progress, absl::Duration wall_minus_steady, int64_t renew_until_ms);
+  virtual void Save(absl::Duration wall_minus_steady, index::QueueProgress& out) const;
+  struct RestoreTimes {
+    absl::Duration wall_minus_steady;
+    int64_t now_ms = 0;
+    int64_t renew_until_ms = 0;  // when what was auto-renewed under an earlier leader becomes visible
+    int64_t max_ms = INT64_MAX;  // longest invisible time, where the record does not say what was given
+  };
+  // No message stays invisible for longer than it was given, wherever the wall clock has gone since.
+  virtual void Restore(const index::QueueProgress& progress, const RestoreTimes& times);
 
   // ---- looking
   const Flight* Find(int64_t offset) const;
-  bool Done(int64_t offset) const { return cursor_.Done(offset); }
-  int64_t cursor() const { return cursor_.cursor(); }
+  virtual bool Done(int64_t offset) const { return cursor_.Done(offset); }
+  // The lowest offset that is not done.
+  virtual int64_t cursor() const { return cursor_.cursor(); }
   // Not done below `end`, in flight included.
-  int64_t Lag(int64_t end) const { return end - cursor_.cursor() - cursor_.done_above(); }
+  virtual int64_t Lag(int64_t end) const { return end - cursor_.cursor() - cursor_.done_above(); }
   int64_t flights() const { return static_cast<int64_t>(flights_.size()); }
   int64_t out() const { return out_; }  // with a client now; flights() - out() wait
-  bool has_ready() const { return !ready_.empty(); }
-  // The lowest offset that is not done, which is what the age of the backlog is measured by.
-  int64_t first_open() const { return cursor_.cursor(); }
+  virtual bool has_ready() const { return !ready_.empty(); }
+  // What the age of the backlog is measured by.
+  int64_t first_open() const { return cursor(); }
 
- private:
+ protected:
   using Flights = absl::btree_map<int64_t, Flight>;
   void SetTime(int64_t offset, Flight& flight, int64_t now_ms, int64_t until_ms);
   void ClearTime(int64_t offset, Flight& flight);
+  void SetReady(int64_t offset, Flight& flight);
+  virtual void OnReady(int64_t /*offset*/, bool /*ready*/) {}
+  void AddRestored(const index::InFlight& saved, const RestoreTimes& times, Flight& flight);
   static bool CountsAsOut(const Flight& flight) { return flight.state == Flight::State::kOut && !flight.nacked && !flight.ready; }
 
   QueueCursor cursor_;

@@ -141,7 +141,7 @@ TEST(GroupQueueModelTest, AgreesWithTheModelAfterEveryRandomStep) {
           index::QueueProgress saved;
           queue->Save(absl::Seconds(5), saved);
           queue = std::make_unique<GroupQueue>(0);
-          queue->Restore(saved, absl::Seconds(5), now);
+          queue->Restore(saved, {.wall_minus_steady = absl::Seconds(5), .now_ms = now, .renew_until_ms = now});
           for (Model::Message& each : model.messages) {
             if (each.fate == Model::Fate::kDone || each.fate == Model::Fate::kOpen) continue;
             if (each.attempt == 0) {
@@ -189,7 +189,7 @@ TEST(GroupQueueTest, AnExpiredHandleIsGoodUntilTheMessageIsTakenAgain) {
 
 TEST(GroupQueueTest, ANewLeaderHonoursWhatTheOldOneDeliveredEvenIfItsProgressWasNotWritten) {
   GroupQueue queue(0);
-  queue.Restore({.cursor = 2}, absl::ZeroDuration(), 0);
+  queue.Restore({.cursor = 2}, {});
 
   EXPECT_EQ(queue.Check(5, 1, 77, /*own_term=*/false), Handle::kCurrent);
   EXPECT_TRUE(queue.MarkDone(5));
@@ -255,7 +255,7 @@ TEST(GroupQueueTest, TimesSurviveARestartAsWallTimes) {
   EXPECT_EQ(saved.in_flight[0].invisible_until, absl::UnixEpoch() + absl::Seconds(131));
 
   GroupQueue later(0);  // another boot: its steady clock runs 90 s behind
-  later.Restore(saved, absl::Seconds(10), 0);
+  later.Restore(saved, {.wall_minus_steady = absl::Seconds(10), .now_ms = 91000});
   EXPECT_EQ(later.next_time_ms(), 121000);
 }
 

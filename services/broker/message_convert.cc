@@ -126,12 +126,14 @@ absl::StatusOr<NewMessage> ToNewMessage(const wire::MessageFields& message, uint
   view.tag_hash = TagHash(view.tag);
   view.born_time_ms = absl::ToUnixMillis(ToTime(born));
   view.message_id = message.message_id;
+  if (type == kFifo) view.group_hash = MessageGroupHash(message.message_group.value_or(""));
   view.system = scratch.system;
   view.user = scratch.user;
   view.body = message.body;
   return NewMessage{.record = EncodeMessageRecord(view), .message_id = std::string(message.message_id), .tag_hash = view.tag_hash,
                     .priority = message.priority.value_or(0),
-                    .body_digest = md5};
+                    .body_digest = md5,
+                    .group_hash = view.group_hash};
 }
 
 }  // namespace

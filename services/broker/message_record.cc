@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "absl/strings/str_cat.h"
+#include "sodium/crypto_shorthash.h"
 
 namespace fulmar::broker {
 namespace {
@@ -17,7 +18,7 @@ constexpr uint8_t kVersion = 1;
 constexpr size_t kTypeAt = 1, kFlagsAt = 2, kTopicIdAt = 4, kQueueAt = 8, kTagHashAt = 12, kOffsetAt = 16, kStoreTimeAt = 24, kBornTimeAt = 32;
 constexpr size_t kSizesAt = 40;
 constexpr size_t kParts = 7;
-constexpr uint16_t kHasDedupKey = 1;
+constexpr uint16_t kHasDedupKey = 1, kHasGroup = 2;
 constexpr size_t kMessageHeaderBytes = kSizesAt + kParts * sizeof(uint32_t);
 
 template <class T>
@@ -63,7 +64,13 @@ absl::StatusOr<MessageView> ParseMessageRecord(std::string_view record) {
     at += size;
     size_at += sizeof(uint32_t);
   }
-  if ((Load<uint16_t>(record, kFlagsAt) & kHasDedupKey) != 0) {
+  const auto flags = Load<uint16_t>(record, kFlagsAt);
+  if ((flags & kHasGroup) != 0) {
+    if (record.size() - at < sizeof message.group_hash) return absl::DataLossError(absl::StrCat("message record of ", record.size(), " bytes lacks its message group"));
+    message.group_hash = Load<uint64_t>(record, at);
+    at += sizeof message.group_hash;
+  }
+  if ((flags & kHasDedupKey) != 0) {
     if (record.size() - at < kDedupKeyBytes) return absl::DataLossError(absl::StrCat("message record of ", record.size(), " bytes lacks its dedup key"));
     message.dedup_key = record.substr(at, kDedupKeyBytes);
     at += kDedupKeyBytes;
@@ -76,6 +83,7 @@ absl::StatusOr<MessageView> ParseMessageRecord(std::string_view record) {
 std::string EncodeMessageRecord(const MessageView& message) {
   size_t bytes = kMessageHeaderBytes;
   for (const std::string_view* part : PartsOf(message)) bytes += part->size();
+  if (message.group_hash != 0) bytes += sizeof message.group_hash;
 
   std::string record;
   record.reserve(bytes);
@@ -91,6 +99,11 @@ std::string EncodeMessageRecord(const MessageView& message) {
     size_at += sizeof(uint32_t);
   }
   for (const std::string_view* part : PartsOf(message)) record.append(*part);
+  if (message.group_hash != 0) {
+    Store<uint16_t>(record.data(), kFlagsAt, kHasGroup);
+    record.resize(bytes);
+    Store<uint64_t>(record.data(), bytes - sizeof message.group_hash, message.group_hash);
+  }
   return record;
 }
 
@@ -104,6 +117,17 @@ void PlaceMessage(std::string& record, uint32_t topic_id, int32_t queue, int64_t
 void AddDedupKey(std::string& record, std::string_view key) {
   Store<uint16_t>(record.data(), kFlagsAt, static_cast<uint16_t>(Load<uint16_t>(record, kFlagsAt) | kHasDedupKey));
   record.append(key.substr(0, kDedupKeyBytes));
+}
+
+// SipHash-2-4 with a fixed key. The value decides in which queue a group lies: it can never change.
+uint64_t MessageGroupHash(std::string_view message_group) {
+  if (message_group.empty()) return 0;
+  static constexpr unsigned char kKey[crypto_shorthash_KEYBYTES] = {'f', 'u', 'l', 'm', 'a', 'r'};
+  uint64_t hash = 0;
+  static_assert(sizeof hash == crypto_shorthash_BYTES);
+  crypto_shorthash(reinterpret_cast<unsigned char*>(&hash), reinterpret_cast<const unsigned char*>(message_group.data()),
+                   message_group.size(), kKey);
+  return hash == 0 ? 1 : hash;
 }
 
 // FNV-1a. The value is stored in every record and index entry: it can never change.

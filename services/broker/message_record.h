@@ -24,6 +24,7 @@ namespace fulmar::broker {
 //   user                                wire bytes of the Message.user_properties map entries, each with its field tag
 //   body                                plain bytes
 //   origin_topic | origin_id            only of a dead letter: where it came from (DeadLetterQueue)
+//   u64 group_hash                      only with flag 2: MessageGroupHash(message group)
 //   dedup key                           16 bytes, only with flag 1: sent to a topic with a dedup window (dedup.h)
 struct MessageView {
   uint8_t type = 0;  // v2 MessageType number
@@ -35,6 +36,7 @@ struct MessageView {
   int64_t born_time_ms = 0;
   std::string_view message_id, tag, system, user, body, origin_topic, origin_id;
   std::string_view dedup_key;  // empty or kDedupKeyBytes; EncodeMessageRecord() leaves it out: a copy is another message
+  uint64_t group_hash = 0;  // of its message group; 0: it has none
 };
 
 // Views into `record`, which must outlive the result. DataLoss on damage; never reads outside.
@@ -46,6 +48,8 @@ void PlaceMessage(std::string& record, uint32_t topic_id, int32_t queue, int64_t
 inline constexpr size_t kDedupKeyBytes = 16;
 // To a record of EncodeMessageRecord(), once.
 void AddDedupKey(std::string& record, std::string_view key);
+// Names a message group everywhere in the server, and chooses its queue. Never 0 for a name, 0 for "".
+uint64_t MessageGroupHash(std::string_view message_group);
 
 // Of the exact tag; never 0 for a non-empty tag.
 uint32_t TagHash(std::string_view tag);

@@ -21,6 +21,7 @@ struct TakenMessage {
   int64_t offset = 0;
   int64_t visible_since_ms = 0;  // wall clock: when it came into its queue
   uint32_t hold = 0;
+  bool again = false;  // its answer was lost: the attempt is the same
   common::SharedBytes body{};
   absl::Status read = absl::OkStatus();
 };

@@ -24,7 +24,7 @@ absl::StatusOr<Queue*> Pulls::FindQueue(const std::string& name, int32_t queue) 
   return topic->queues[static_cast<size_t>(queue)];
 }
 
-void Pulls::Pull(PullCommand command, Done<PullOutcome> done) {
+void Pulls::Pull(ReceiveId id, PullCommand command, Done<PullOutcome> done) {
   clients_.Touch(command.client, context_.NowMs());
   const absl::StatusOr<Queue*> queue = FindQueue(command.topic, command.queue);
   if (!queue.ok()) return std::move(done)(queue.status());
@@ -42,7 +42,6 @@ void Pulls::Pull(PullCommand command, Done<PullOutcome> done) {
   waiting->deadline_ms = context_.NowMs() + wait_ms + (wait_ms > 0 ? 1 : 0);
   waiting->command = std::move(command);
   waiting->done = std::move(done);
-  const uint64_t id = ++last_id_;
   pulls_[id] = std::move(waiting);
   Read(id);
 }
@@ -196,6 +195,15 @@ void Pulls::EndAll(const absl::Status& why) {
     if (pull->timer != 0) context_.env.shard.Cancel(pull->timer);
     std::move(pull->done)(why);
   }
+}
+
+void Pulls::Cancel(ReceiveId id) {
+  auto it = pulls_.find(id);
+  if (it == pulls_.end()) return;
+  const std::unique_ptr<Waiting> pull = std::move(it->second);
+  pulls_.erase(it);  // reads under way find nothing and end
+  if (pull->timer != 0) context_.env.shard.Cancel(pull->timer);
+  std::move(pull->done)(absl::CancelledError("the call has ended"));
 }
 
 // ---- offsets

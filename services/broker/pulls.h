@@ -25,7 +25,9 @@ class Pulls {
         clients_(clients) {}
 
   // Errors: IllegalOffset (negative), BadRequest (no such queue), MessageNotFound (nothing until `wait` was over), TooManyRequests.
-  void Pull(PullCommand command, Done<PullOutcome> done);
+  void Pull(ReceiveId id, PullCommand command, Done<PullOutcome> done);
+  // Nobody waits for it any more: answered with Cancelled. An unknown id is ignored.
+  void Cancel(ReceiveId id);
   void UpdateOffset(const std::string& topic, const std::string& group, int32_t queue, int64_t offset, DoneStatus done);
   void GetOffset(const std::string& topic, const std::string& group, int32_t queue, Done<int64_t> done);
   void QueryOffset(const std::string& topic, int32_t queue, OffsetPolicy policy, absl::Time time, Done<int64_t> done);
@@ -69,7 +71,6 @@ class Pulls {
   Delivery& delivery_;
   ClientTable& clients_;
   absl::btree_map<uint64_t, std::unique_ptr<Waiting>> pulls_;
-  uint64_t last_id_ = 0;
 };
 
 }  // namespace fulmar::broker

@@ -97,7 +97,9 @@ void Retention::TrimSome(LogPosition end, uint64_t round) {
     consumers_.ForEachOfTopic(queue.id.topic_id, [&](Subscription& subscription) {
       if (static_cast<size_t>(queue.id.queue) >= subscription.queues.size()) return;
       SubscribedQueue& subscribed = *subscription.queues[static_cast<size_t>(queue.id.queue)];
+      const int64_t flights = subscribed.progress.flights();
       const int64_t lost = subscribed.progress.MoveUp(queue.counters.min);
+      if (const int64_t ended = flights - subscribed.progress.flights(); ended > 0) on_room_(subscribed, ended);
       if (lost == 0) return;
       context_.observer().OnLost(subscription.topic_name(), subscription.group_name(), static_cast<uint64_t>(lost));
       progress_.MarkChanged(subscribed);

@@ -2,6 +2,7 @@
 #define FULMAR_BROKER_RETENTION_H_
 
 #include <cstdint>
+#include <utility>
 
 #include "absl/functional/any_invocable.h"
 #include "services/broker/consumers.h"
@@ -18,8 +19,10 @@ namespace fulmar::broker {
 //                        no: flush, look again soon      refused: at the next check
 class Retention {
  public:
-  Retention(ShardContext& context, Consumers& consumers, ProgressFlusher& progress)
-      : context_(context), consumers_(consumers), progress_(progress) {}
+  // `on_room`: messages that the group had in flight are gone.
+  using OnRoom = absl::AnyInvocable<void(SubscribedQueue&, int64_t ended)>;
+  Retention(ShardContext& context, Consumers& consumers, ProgressFlusher& progress, OnRoom on_room)
+      : context_(context), consumers_(consumers), progress_(progress), on_room_(std::move(on_room)) {}
 
   void Start();
   void Stop();
@@ -34,6 +37,7 @@ class Retention {
   ShardContext& context_;
   Consumers& consumers_;
   ProgressFlusher& progress_;
+  OnRoom on_room_;
   common::Executor::TimerId timer_ = 0;
   bool running_ = false;
   int64_t appending_ = 0;

@@ -17,6 +17,22 @@ void RetryTimes::Arm(SubscribedQueue& queue) {
   Schedule();
 }
 
+void RetryTimes::Progressed(SubscribedQueue& queue) {
+  OrderedQueue* const order = queue.progress.ordered();
+  if (order == nullptr) return;
+  for (std::vector<int64_t> heads = order->TakeNewHeads(); !heads.empty(); heads = order->TakeNewHeads()) {
+    for (const int64_t offset : heads) {
+      const Flight* flight = order->Find(offset);
+      if (flight == nullptr || !flight->ready || !order->IsNext(offset)) continue;
+      if (flight->attempt < queue.subscription.group->definition.retry.max_attempts) continue;
+      // What was acknowledged, though too early to count, is no dead letter.
+      if (flight->acked) order->MarkDone(offset);
+      else hooks_.exhausted(queue, offset);
+    }
+  }
+  if (queue.progress.has_ready()) hooks_.ready(queue.subscription);
+}
+
 void RetryTimes::ClientsGone(const std::vector<uint64_t>& clients) {
   if (clients.empty()) return;
   const int64_t now_ms = context_.NowMs();
@@ -62,7 +78,8 @@ void RetryTimes::OnTimer() {
     const int32_t max_attempts = subscription->group->definition.retry.max_attempts;
     queue.progress.OnTime(now_ms, [&](int64_t offset, const Flight& flight) {
       const std::optional<int64_t> renewed = auto_renew_.Renew(flight, clients_.Alive(flight.client), now_ms);
-      if (!renewed && flight.attempt >= max_attempts) exhausted.push_back(offset);
+      // One that waits for its predecessors waits with its end, too.
+      if (!renewed && flight.attempt >= max_attempts && queue.progress.IsNext(offset)) exhausted.push_back(offset);
       return renewed;
     });
     hooks_.changed(queue);

@@ -28,6 +28,8 @@ class RetryTimes {
 
   // To be called after every change that may bring the next time of `queue` nearer.
   void Arm(SubscribedQueue& queue);
+  // Messages of `queue` ended or went: of an ordered one, others may be next now. To be called after every such change.
+  void Progressed(SubscribedQueue& queue);
   // These clients (ascending) hold nothing any more.
   void ClientsGone(const std::vector<uint64_t>& clients);
   void Clear();

@@ -13,8 +13,10 @@ namespace fulmar::broker {
 namespace {
 
 constexpr uint8_t kNormalMessage = 1;  // MessageType NORMAL of the protocol
-constexpr uint8_t kPriorityMessage = 6;
+constexpr uint8_t kFifoMessage = 2, kPriorityMessage = 6;
 
+// Clients of different languages would choose different queues; all messages of a group must lie in one.
+Queue& HomeOf(Topic& topic, uint64_t group_hash) { return *topic.queues[group_hash % topic.queues.size()]; }
 Queue& QueueInTurn(Topic& topic) { return *topic.queues[topic.next_queue++ % topic.queues.size()]; }
 
 absl::Status ClientError(const absl::Status& status) {
@@ -60,7 +62,7 @@ void Sender::Send(SendCommand command, Done<std::vector<SendOutcome>> done) {
   clients_.Touch(command.client, context_.NowMs());
   if (command.messages.empty()) return std::move(done)(errors::MessageCorrupted("no message to send"));
   // Never stored as something they are not.
-  if (command.type != kNormalMessage && command.type != kPriorityMessage) {
+  if (command.type != kNormalMessage && command.type != kFifoMessage && command.type != kPriorityMessage) {
     return std::move(done)(errors::NotImplemented(absl::StrCat("messages of type ", static_cast<int>(command.type), " cannot be sent yet")));
   }
   if (Topic* topic = context_.state.FindTopic(command.topic); topic != nullptr && !topic->deleting) {
@@ -74,6 +76,11 @@ void Sender::Send(SendCommand command, Done<std::vector<SendOutcome>> done) {
 }
 
 void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutcome>> done) {
+  // It waited for a leader or for its topic, and its client counts it as failed by now.
+  if (command.remaining != absl::InfiniteDuration() && context_.env.clock.Steady() - command.arrived >= command.remaining) {
+    context_.observer().OnSendRefused(command.messages.size());
+    return std::move(done)(errors::ProxyTimeout("the deadline of the call passed before the message could be stored"));
+  }
   uint64_t bytes = 0;
   for (const NewMessage& message : command.messages) bytes += message.record.size();
   if (absl::Status over = context_.quotas.AdmitSend(topic.definition, command.client.client_id, command.messages.size(), bytes, context_.NowMs());
@@ -87,9 +94,16 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
     return std::move(done)(errors::MessagePropertyConflict(absl::StrCat("topic '", command.topic, "' ", priority ? "does not take" : "takes only",
                                                                         " messages with a priority")));
   }
-  if (!priority && topic.definition.type != index::TopicType::kNormal && topic.definition.type != index::TopicType::kMixed) {
-    return std::move(done)(
-        errors::MessagePropertyConflict(absl::StrCat("topic '", command.topic, "' does not take normal messages")));
+  const bool fifo = command.type == kFifoMessage;
+  const index::TopicType own = fifo ? index::TopicType::kFifo : index::TopicType::kNormal;
+  if (!priority && topic.definition.type != own && topic.definition.type != index::TopicType::kMixed) {
+    return std::move(done)(errors::MessagePropertyConflict(
+        absl::StrCat("topic '", command.topic, "' does not take ", fifo ? "messages with a message group" : "normal messages")));
+  }
+  for (const NewMessage& message : command.messages) {
+    if (fifo && message.group_hash == 0) {
+      return std::move(done)(errors::IllegalMessageGroup(absl::StrCat("message '", message.message_id, "' of type FIFO has no message group")));
+    }
   }
   auto batch = std::make_shared<Batch>();
   batch->outcomes.resize(command.messages.size());
@@ -104,6 +118,7 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
   }
   for (size_t i = 0; i < command.messages.size(); ++i) {
     Queue& queue = priority ? *topic.queues[static_cast<size_t>(PriorityLevel(command.messages[i].priority, topic.queues.size()))]
+                   : fifo   ? HomeOf(topic, command.messages[i].group_hash)
                             : QueueInTurn(topic);
     const auto settle = [this, batch, topic_id = topic.definition.topic_id, i](const absl::StatusOr<Placed>& placed) {
       SendOutcome& outcome = batch->outcomes[i];

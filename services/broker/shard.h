@@ -46,12 +46,15 @@ struct NewMessage {
   uint32_t tag_hash = 0;
   int32_t priority = 0;    // PRIORITY only
   std::string body_digest;  // names the body among those of one message id; for dedup windows
+  uint64_t group_hash = 0;  // MessageGroupHash() of its message group; FIFO messages need one
 };
 struct SendCommand {
   ClientRef client;
   std::string topic;
-  uint8_t type = 1;  // v2 MessageType number; anything but NORMAL and PRIORITY is refused with NotImplemented until it is built
+  uint8_t type = 1;  // v2 MessageType number; anything but NORMAL, FIFO and PRIORITY is refused with NotImplemented until it is built
   std::vector<NewMessage> messages;
+  absl::Duration remaining = absl::InfiniteDuration();  // until the caller's deadline: nothing is stored behind it
+  absl::Duration arrived;                               // on the steady clock; set by Shard::Send()
 };
 struct SendOutcome {
   absl::Status status;
@@ -164,13 +167,17 @@ class Shard {
   // These were never handed to the transport: visible again at once, the attempt does not count.
   virtual void ReturnUndelivered(std::string group, std::vector<std::string> receipt_handles) = 0;
 
-  // One status per entry; InvalidReceiptHandle for everything stale, unknown or foreign.
+  // One status per entry; InvalidReceiptHandle for everything stale, unknown or foreign, and while the message is being moved to the
+  // dead letters: a message is acknowledged or a dead letter, never both.
   virtual void Ack(AckCommand command, Done<std::vector<absl::Status>> done) = 0;
   virtual void ChangeInvisible(ChangeInvisibleCommand command, Done<std::string /* new handle */> done) = 0;
   virtual void ForwardToDeadLetter(DeadLetterCommand command, DoneStatus done) = 0;
 
   // No messages when none came in time; next_offset says where to go on all the same.
-  virtual void Pull(PullCommand command, Done<PullOutcome> done) = 0;
+  // The id is for CancelPull.
+  virtual ReceiveId Pull(PullCommand command, Done<PullOutcome> done) = 0;
+  // The call is gone: a parked pull is answered with Cancelled and forgotten; unknown ids are ignored.
+  virtual void CancelPull(ReceiveId /*id*/) {}
   virtual void UpdateOffset(std::string topic, std::string group, int32_t queue, int64_t offset, DoneStatus done) = 0;
   virtual void GetOffset(std::string topic, std::string group, int32_t queue, Done<int64_t> done) = 0;
   virtual void QueryOffset(std::string topic, int32_t queue, OffsetPolicy policy, absl::Time time, Done<int64_t> done) = 0;

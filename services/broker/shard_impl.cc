@@ -36,13 +36,18 @@ ShardImpl::ShardImpl(const ShardOptions& options, Env env)
              {.ready = [this](Subscription& subscription) { delivery_.Wake(subscription); },
               .exhausted = [this](SubscribedQueue& queue, int64_t offset) { dead_letters_.Move(queue, offset, [](const absl::Status&) {}); },
               .changed = [this](SubscribedQueue& queue) { progress_.MarkChanged(queue); }}),
-      dead_letters_(context_, consumers_, definitions_, progress_, retry_),
+      dead_letters_(context_, consumers_, definitions_, progress_, retry_,
+                    [this](Subscription& subscription) { delivery_.GroupHasRoom(subscription.group_name(), 1); }),
       delivery_(context_, consumers_, definitions_, clients_, progress_, retry_),
       acknowledgements_(context_, consumers_, delivery_, progress_, retry_, dead_letters_, clients_),
       pulls_(context_, consumers_, definitions_, progress_, delivery_, clients_),
       dedup_(context_),
       sender_(context_, definitions_, clients_, dedup_),
-      retention_(context_, consumers_, progress_),
+      retention_(context_, consumers_, progress_,
+                 [this](SubscribedQueue& queue, int64_t ended) {
+                   retry_.Progressed(queue);
+                   delivery_.GroupHasRoom(queue.subscription.group_name(), ended);
+                 }),
       lookups_(context_),
       claim_backoff_(kFirstClaimBackoff) {}
 
@@ -102,6 +107,7 @@ void ShardImpl::OnChanges() {
     Consumers::Ended ended = consumers_.RemoveTopic(topic_id);
     delivery_.EndOf(ended.subscriptions, errors::TopicNotFound(absl::StrCat("topic '", name, "' was deleted")));
     if (phase_ == Phase::kServing) progress_.Forget(std::move(ended.forget));
+    for (const auto& [group, flights] : ended.freed) delivery_.GroupHasRoom(group, flights);
   }
   for (const std::string& name : changes_.deleted_groups) {
     Consumers::Ended ended = consumers_.RemoveGroup(name);
@@ -109,7 +115,12 @@ void ShardImpl::OnChanges() {
     if (phase_ == Phase::kServing) progress_.Forget(std::move(ended.forget));
   }
   if (phase_ == Phase::kServing) {
-    if (!changes_.topics.empty() || !changes_.groups.empty()) consumers_.AdoptWaiting();
+    if (!changes_.topics.empty() || !changes_.groups.empty()) {
+      consumers_.Reorder([this](Subscription& subscription) {
+        delivery_.EndOf({subscription.id}, errors::MessageNotFound("the order of the group was changed"));
+      });
+      consumers_.AdoptWaiting();
+    }
     for (const std::string& name : changes_.groups) {  // it may have been resumed
       delivery_.WakeGroup(name);
       pulls_.WakeGroup(name);
@@ -320,6 +331,7 @@ void ShardImpl::FailWaiting(const absl::Status& why) {
 void ShardImpl::Send(SendCommand command, Done<std::vector<SendOutcome>> done) {
   uint64_t bytes = 0;
   for (const NewMessage& message : command.messages) bytes += message.record.size();
+  command.arrived = context_.env.clock.Steady();
   auto send = [this, command = std::move(command), done = std::move(done)](const absl::Status& ready) mutable {
     if (!ready.ok()) return std::move(done)(ready);
     sender_.Send(std::move(command), std::move(done));
@@ -367,12 +379,18 @@ void ShardImpl::ForwardToDeadLetter(DeadLetterCommand command, DoneStatus done) 
   });
 }
 
-void ShardImpl::Pull(PullCommand command, Done<PullOutcome> done) {
+ReceiveId ShardImpl::Pull(PullCommand command, Done<PullOutcome> done) {
+  const ReceiveId id = ++last_receive_;
   const std::string topic = command.topic;
-  WhenKnown(topic, [this, command = std::move(command), done = std::move(done)](const absl::Status& ready) mutable {
+  WhenKnown(topic, [this, id, command = std::move(command), done = std::move(done)](const absl::Status& ready) mutable {
     if (!ready.ok()) return std::move(done)(ready);
-    pulls_.Pull(std::move(command), std::move(done));
+    pulls_.Pull(id, std::move(command), std::move(done));
   });
+  return id;
+}
+
+void ShardImpl::CancelPull(ReceiveId id) {
+  context_.Post([this, id] { pulls_.Cancel(id); });
 }
 
 void ShardImpl::UpdateOffset(std::string topic, std::string group, int32_t queue, int64_t offset, DoneStatus done) {

@@ -48,7 +48,8 @@ class ShardImpl final : public Shard, private log::StateMachine {
   void Ack(AckCommand command, Done<std::vector<absl::Status>> done) override;
   void ChangeInvisible(ChangeInvisibleCommand command, Done<std::string> done) override;
   void ForwardToDeadLetter(DeadLetterCommand command, DoneStatus done) override;
-  void Pull(PullCommand command, Done<PullOutcome> done) override;
+  ReceiveId Pull(PullCommand command, Done<PullOutcome> done) override;
+  void CancelPull(ReceiveId id) override;
   void UpdateOffset(std::string topic, std::string group, int32_t queue, int64_t offset, DoneStatus done) override;
   void GetOffset(std::string topic, std::string group, int32_t queue, Done<int64_t> done) override;
   void QueryOffset(std::string topic, int32_t queue, OffsetPolicy policy, absl::Time time, Done<int64_t> done) override;

@@ -31,6 +31,7 @@ absl::Status ShardState::Load() {
     queue.newest_record = stored.newest_record;
     queue.stored = true;
   }
+  for (const index::QueueId& id : index_.QueuesWithGroups()) EnsureQueue(id).has_groups = true;
   const auto topics = kv_.Scan("t", "u");
   for (const auto& it = topics; it->Valid(); it->Next()) {
     FULMAR_ASSIGN_OR_RETURN(const index::Stored stored, index::DecodeStored(it->value()));
@@ -131,11 +132,13 @@ void ShardState::ApplyMessage(const log::AppliedRecord& record, Changes& changes
                                 .position = record.position,
                                 .length = static_cast<uint32_t>(record.body.size()),
                                 .tag_hash = message.tag_hash,
-                                .store_time_ms = message.store_time_ms};
+                                .store_time_ms = message.store_time_ms,
+                                .group = message.group_hash};
   index::QueueIndex::Append(batch_, id, entry);
   newest_store_ms_ = std::max(newest_store_ms_, message.store_time_ms);
   if (!message.dedup_key.empty()) ApplyDedupKey(message, record.position);
   queue.recent.Add(entry);
+  queue.has_groups |= entry.group != 0;
   ++queue.counters.next;
   queue.newest_record = record.position;
   queue.stored = true;
@@ -301,10 +304,9 @@ absl::StatusOr<bool> ShardState::Trim(LogPosition begin, TrimPlace& at, size_t m
       return damage_;
     }
     if (*min == queue->counters.min) continue;
-    index::QueueIndex::Trim(batch_, id, queue->counters.min, *min);
-    queue->counters.min = *min;
-    index::QueueIndex::PutCounters(batch_, id, queue->counters, queue->newest_record);
-    on_moved(*queue);
+    const int64_t from = std::exchange(queue->counters.min, *min);
+    on_moved(*queue);  // still sees the entries
+    TrimEntries(*queue, from);
   }
   at.queues_done = next == queues_.end();
   if (!at.queues_done) at.queue = next->first;
@@ -322,6 +324,31 @@ absl::StatusOr<bool> ShardState::Trim(LogPosition begin, TrimPlace& at, size_t m
   if (done) keys_of_messages_.Trim(begin, batch_);
   if (!batch_.empty()) kv_.Write(batch_);
   return done;
+}
+
+// Entries with message groups have a second row each, which no range covers. Some at a time, each batch whole in itself, so that a queue
+// of millions needs no batch of millions.
+void ShardState::TrimEntries(const Queue& queue, int64_t from) {
+  constexpr size_t kAtATime = 4096;
+  const int64_t to = queue.counters.min;
+  while (queue.has_groups && from < to) {
+    const absl::StatusOr<std::vector<index::QueueEntry>> entries = index_.Read(queue.id, from, to, kAtATime);
+    if (!entries.ok()) return ReportDamage(entries.status());
+    if (entries->size() < kAtATime && from + static_cast<int64_t>(entries->size()) >= to) {
+      for (const index::QueueEntry& entry : *entries) index::QueueIndex::ForgetGroup(batch_, queue.id, entry);
+      break;
+    }
+    if (entries->empty()) break;
+    const int64_t next = entries->back().offset + 1;
+    for (const index::QueueEntry& entry : *entries) index::QueueIndex::ForgetGroup(batch_, queue.id, entry);
+    index::QueueIndex::Trim(batch_, queue.id, from, next);
+    index::QueueIndex::PutCounters(batch_, queue.id, {queue.counters.next, next}, queue.newest_record);
+    kv_.Write(batch_);
+    batch_.Clear();
+    from = next;
+  }
+  index::QueueIndex::Trim(batch_, queue.id, from, to);
+  index::QueueIndex::PutCounters(batch_, queue.id, queue.counters, queue.newest_record);
 }
 
 Topic* ShardState::FindTopic(std::string_view name) {

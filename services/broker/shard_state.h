@@ -34,6 +34,7 @@ struct Queue {
   int64_t projected = 0;          // leader only: next offset to be given to a new message
   LogPosition newest_record;      // of its last message or counters record
   bool stored = false;            // it has a row in the index
+  bool has_groups = false;        // some of its entries have a message group
   RecentEntries recent;
   int64_t recent_seen = 0;        // counters.next when the ring was last looked at for idleness
 };
@@ -137,6 +138,8 @@ class ShardState {
   Queue& EnsureQueue(index::QueueId id);
   void AttachQueues(Topic& topic);
   void ApplyMessage(const log::AppliedRecord& record, Changes& changes);
+  // Forgets the entries up to counters.min, some at a time.
+  void TrimEntries(const Queue& queue, int64_t from);
   void ApplyTopic(const log::AppliedRecord& record, Changes& changes);
   void RemoveQueues(uint32_t topic_id, Changes& changes);
   void RemoveTopic(absl::btree_map<std::string, std::unique_ptr<Topic>>::iterator topic, Changes& changes);

@@ -59,10 +59,20 @@ struct FakeDefinitionStore::Watcher : Watch {
 template <class T>
 void FakeDefinitionStore::Answer(index::Done<T> done, absl::StatusOr<T> result) {
   ++lookups;
-  executor_.Post([this, done = std::move(done), result = std::move(result)]() mutable {
+  auto answer = [this, done = std::move(done), result = std::move(result)]() mutable {
     if (away) return std::move(done)(absl::UnavailableError("the offset service is away"));
     std::move(done)(std::move(result));
-  });
+  };
+  if (hold) {
+    held_.push_back(std::move(answer));
+  } else {
+    executor_.Post(std::move(answer));
+  }
+}
+
+void FakeDefinitionStore::Release() {
+  hold = false;
+  for (auto& answer : std::exchange(held_, {})) executor_.Post(std::move(answer));
 }
 
 void FakeDefinitionStore::Tell(index::DefinitionEvent event) {

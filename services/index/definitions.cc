@@ -97,6 +97,12 @@ const std::vector<absl::Duration>& DefaultRetryDelays() {
   return delays;
 }
 
+bool InOrder(const GroupDefinition& group, const TopicDefinition& topic) {
+  if (topic.type == TopicType::kPriority) return false;
+  if (group.order != DeliveryOrder::kByTopic) return group.order == DeliveryOrder::kFifo;
+  return topic.type == TopicType::kFifo || topic.type == TopicType::kMixed;
+}
+
 std::string Encode(const TopicDefinition& topic) {
   std::string bytes;
   ByteWriter writer(bytes);
@@ -165,7 +171,7 @@ absl::StatusOr<GroupDefinition> DecodeGroup(std::string_view bytes) {
   GroupDefinition group;
   group.name = reader.String();
   group.version = reader.U64();
-  group.order = ReadEnum(reader, {DeliveryOrder::kConcurrent, DeliveryOrder::kFifo});
+  group.order = ReadEnum(reader, {DeliveryOrder::kConcurrent, DeliveryOrder::kFifo, DeliveryOrder::kByTopic});
   group.from = ReadEnum(reader, {StartFrom::kEarliest, StartFrom::kLatest});
   group.retry.max_attempts = static_cast<int32_t>(reader.U32());
   for (size_t left = reader.Count(1); left > 0 && reader.ok(); --left) group.retry.delays.push_back(reader.Duration());

@@ -41,7 +41,8 @@ struct TopicDefinition {
   friend bool operator==(const TopicDefinition&, const TopicDefinition&) = default;
 };
 
-enum class DeliveryOrder : uint8_t { kConcurrent = 1, kFifo = 2 };
+// kByTopic: nobody said; message groups of FIFO and mixed topics come in order. kConcurrent: in no topic. kFifo: wherever there are some.
+enum class DeliveryOrder : uint8_t { kConcurrent = 1, kFifo = 2, kByTopic = 3 };
 enum class StartFrom : uint8_t { kEarliest = 1, kLatest = 2 };
 // kClustering: the members share the messages; kBroadcast: every client id gets all of them, with progress of its own.
 enum class ConsumeMode : uint8_t { kClustering = 1, kBroadcast = 2 };
@@ -57,7 +58,7 @@ const std::vector<absl::Duration>& DefaultRetryDelays();
 struct GroupDefinition {
   std::string name;
   uint64_t version = 0;
-  DeliveryOrder order = DeliveryOrder::kConcurrent;
+  DeliveryOrder order = DeliveryOrder::kByTopic;
   StartFrom from = StartFrom::kEarliest;
   RetryPolicy retry;
   absl::Time created;
@@ -67,6 +68,8 @@ struct GroupDefinition {
   RateQuota quota;              // of deliveries
   friend bool operator==(const GroupDefinition&, const GroupDefinition&) = default;
 };
+// Whether the group gets the message groups of the topic in order.
+bool InOrder(const GroupDefinition& group, const TopicDefinition& topic);
 
 // Bytes as stored in logs and indexes (versioned, little-endian; drawn in docs/formats.md). Decode: DataLoss on damage.
 std::string Encode(const TopicDefinition& topic);

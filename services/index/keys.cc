@@ -36,6 +36,13 @@ std::string QueueEntryKey(QueueId queue, int64_t offset) {
   return key;
 }
 
+std::string MessageGroupKey(QueueId queue, uint64_t group, int64_t offset) {
+  std::string key = WithQueue(Kind('m'), queue);
+  AppendBigEndian64(key, group);
+  AppendBigEndian64(key, static_cast<uint64_t>(offset));
+  return key;
+}
+
 std::string QueueCountersKey(QueueId queue) { return WithQueue(Kind('c'), queue); }
 std::string TopicKey(std::string_view name) { return absl::StrCat("t", name); }
 std::string GroupKey(std::string_view name) { return absl::StrCat("g", name); }

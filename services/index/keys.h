@@ -21,6 +21,8 @@
 //   'f'                                                       format: u32, kIndexFormat
 //   'q' topic_id u32 | queue u32 | offset u64                 queue entry: position u64 | length u32 | tag hash u32 | store time i64 ms
 //                                                             | id i64, only of a message that was held: its body lies where 'w' 'i' says
+//                                                             | group u64, only with a message group; then the id (or 0) is there, too
+//   'm' topic_id u32 | queue u32 | group u64 | offset u64     nothing; the messages of one message group in the order of the queue
 //   'c' topic_id u32 | queue u32                              stored: next offset i64 | minimum offset i64
 //   't' name                                                  stored: TopicDefinition
 //   'g' name                                                  stored: GroupDefinition
@@ -63,9 +65,10 @@ inline constexpr std::string_view kDefinitionCountersKey = "n";
 inline constexpr char kQueueEntryKind = 'q';
 inline constexpr size_t kQueueEntryPrefixBytes = 9;  // up to the offset
 inline constexpr size_t kQueueEntryKeyBytes = 17;
-inline constexpr size_t kQueueEntryBytes = 24;  // 32 with the id of a held message
+inline constexpr size_t kQueueEntryBytes = 24;  // 32 with the id of a held message, 40 with a message group
 
 std::string QueueEntryKey(QueueId queue, int64_t offset);
+std::string MessageGroupKey(QueueId queue, uint64_t group, int64_t offset);
 std::string QueueCountersKey(QueueId queue);
 std::string TopicKey(std::string_view name);
 std::string GroupKey(std::string_view name);

@@ -15,14 +15,14 @@ QueueProgress SomeProgress() {
           .queue = 3,
           .cursor = 100,
           .acked = {{101, 103}, {110, 111}},
-          .in_flight = {{.offset = 100, .attempt = 1, .invisible_until = absl::FromUnixMicros(1'000'000), .auto_renew = true},
+          .in_flight = {{.offset = 100, .attempt = 1, .invisible_until = absl::FromUnixMicros(1'000'000), .given = absl::Seconds(60), .auto_renew = true},
                         {.offset = 104, .attempt = 2, .invisible_until = absl::FromUnixMicros(999'000), .waiting_retry = true}},
           .sequence = 42};
 }
 
 TEST(ProgressTest, EncodesToTheBytesThatAreOnDisk) {
   EXPECT_EQ(absl::BytesToHexString(Encode(SomeProgress())),
-            "01"                      // format
+            "02"                      // format
             "00"                      // flags
             "0167"                    // group
             "07000000" "03000000"     // topic id, queue
@@ -30,8 +30,45 @@ TEST(ProgressTest, EncodesToTheBytesThatAreOnDisk) {
             "64"                      // cursor
             "02" "0102" "0701"        // acknowledged: 101..103, 110..111
             "02"                      // in flight:
-            "00" "01" "01" "80897a"   //   100, attempt 1, auto renew, at 1 s
-            "04" "02" "02" "cf0f");   //   104, attempt 2, waiting, 1 ms earlier
+            "00" "01" "01" "80897a" "e0d403"  //   100, attempt 1, auto renew, at 1 s, given 60 s
+            "04" "02" "02" "cf0f" "00");      //   104, attempt 2, waiting, 1 ms earlier, given unknown
+}
+
+QueueProgress SomeOrderedProgress() {
+  return {.group = "g",
+          .topic_id = 7,
+          .queue = 3,
+          .cursor = 100,
+          .in_flight = {{.offset = 5, .attempt = 1, .invisible_until = absl::FromUnixMicros(1), .acknowledged = true}},
+          .ordered = true,
+          .open = {3, 99},
+          .sequence = 42};
+}
+
+TEST(ProgressTest, OrderedProgressEncodesToTheBytesThatAreOnDisk) {
+  EXPECT_EQ(absl::BytesToHexString(Encode(SomeOrderedProgress())),
+            "02" "02" "0167" "07000000" "03000000" "2a" "64"
+            "00"                           // acknowledged ranges: none
+            "01" "05" "01" "04" "02" "00"  // in flight: 5, attempt 1, acknowledged, at 1 µs
+            "02" "03" "60");               // open: 3, 99
+  EXPECT_EQ(DecodeProgress(Encode(SomeOrderedProgress())).value(), SomeOrderedProgress());
+}
+
+TEST(ProgressTest, TheFirstFormatIsStillRead) {
+  QueueProgress old = SomeProgress();
+  for (InFlight& message : old.in_flight) message.given = absl::ZeroDuration();
+  EXPECT_EQ(DecodeProgress(absl::HexStringToBytes("01" "00" "0167" "07000000" "03000000" "2a" "64" "02" "0102" "0701" "02" "00010180897a" "040202cf0f")).value(), old);
+}
+
+TEST(ProgressTest, ImpossibleOrderedStatesAreRefused) {
+  QueueProgress ranges = SomeOrderedProgress(), above = SomeOrderedProgress(), open = SomeOrderedProgress(), unordered = SomeOrderedProgress();
+  ranges.acked = {{101, 102}};
+  above.in_flight.front().offset = 100;
+  open.open = {99, 3};
+  unordered.ordered = false;
+  for (const QueueProgress& progress : {ranges, above, open, unordered}) {
+    EXPECT_EQ(CheckProgress(progress).code(), absl::StatusCode::kInvalidArgument);
+  }
 }
 
 TEST(ProgressTest, DecodesToWhatWasEncoded) {

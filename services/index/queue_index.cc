@@ -17,7 +17,8 @@ std::string EncodeQueueEntry(const QueueEntry& entry) {
   writer.U32(entry.length);
   writer.U32(entry.tag_hash);
   writer.I64(entry.store_time_ms);
-  if (entry.held != 0) writer.I64(entry.held);
+  if (entry.held != 0 || entry.group != 0) writer.I64(entry.held);
+  if (entry.group != 0) writer.U64(entry.group);
   return bytes;
 }
 
@@ -34,7 +35,9 @@ absl::StatusOr<QueueEntry> DecodeQueueEntry(std::string_view key, std::string_vi
   entry.store_time_ms = reader.I64();
   if (value.size() > kQueueEntryBytes) {
     entry.held = reader.I64();
-    if (entry.held <= 0) reader.Fail();
+    const bool has_group = value.size() > kQueueEntryBytes + sizeof entry.held;
+    if (has_group) entry.group = reader.U64();
+    if (entry.held < 0 || (has_group ? entry.group == 0 : entry.held == 0)) reader.Fail();
   }
   if (entry.offset < 0 || entry.position.value < 0) reader.Fail();
   if (absl::Status status = reader.Finish("queue entry"); !status.ok()) return status;
@@ -43,6 +46,31 @@ absl::StatusOr<QueueEntry> DecodeQueueEntry(std::string_view key, std::string_vi
 
 void QueueIndex::Append(KvBatch& batch, QueueId queue, const QueueEntry& entry) {
   batch.Put(QueueEntryKey(queue, entry.offset), EncodeQueueEntry(entry));
+  if (entry.group != 0) batch.Put(MessageGroupKey(queue, entry.group, entry.offset), {});
+}
+
+void QueueIndex::ForgetGroup(KvBatch& batch, QueueId queue, const QueueEntry& entry) {
+  if (entry.group != 0) batch.Delete(MessageGroupKey(queue, entry.group, entry.offset));
+}
+
+std::vector<QueueId> QueueIndex::QueuesWithGroups() const {
+  std::vector<QueueId> queues;
+  const auto it = kv_.Scan("m", "n");
+  while (it->Valid()) {
+    const std::string prefix(it->key().substr(0, kQueueEntryPrefixBytes));
+    queues.push_back({ReadBigEndian32(std::string_view(prefix).substr(1)), static_cast<int32_t>(ReadBigEndian32(std::string_view(prefix).substr(5)))});
+    it->Seek(PrefixEnd(prefix));
+  }
+  return queues;
+}
+
+void QueueIndex::ForEachOfGroup(QueueId queue, uint64_t group, int64_t from, int64_t to,
+                                absl::FunctionRef<bool(int64_t)> visit) const {
+  if (from >= to) return;
+  const auto it = kv_.Scan(MessageGroupKey(queue, group, from), MessageGroupKey(queue, group, to));
+  for (; it->Valid(); it->Next()) {
+    if (!visit(static_cast<int64_t>(ReadBigEndian64(it->key().substr(it->key().size() - sizeof(uint64_t)))))) return;
+  }
 }
 
 void QueueIndex::PutCounters(KvBatch& batch, QueueId queue, const QueueCounters& counters, LogPosition newest_record) {
@@ -56,6 +84,8 @@ void QueueIndex::Trim(KvBatch& batch, QueueId queue, int64_t from, int64_t to) {
 void QueueIndex::Remove(KvBatch& batch, QueueId queue) {
   const std::string prefix = QueueEntryKey(queue, 0).substr(0, kQueueEntryPrefixBytes);
   batch.DeleteRange(prefix, PrefixEnd(prefix));
+  const std::string groups = MessageGroupKey(queue, 0, 0).substr(0, kQueueEntryPrefixBytes);
+  batch.DeleteRange(groups, PrefixEnd(groups));
   batch.Delete(QueueCountersKey(queue));
 }
 

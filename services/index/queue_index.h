@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "services/common/ids.h"
@@ -24,6 +25,7 @@ struct QueueEntry {
   uint32_t tag_hash = 0;
   int64_t store_time_ms = 0;
   int64_t held = 0;       // id of the held message that was released to this place (broker/held_messages.h); 0: `position` is the message
+  uint64_t group = 0;     // hash of its message group; 0: it has none
   friend bool operator==(const QueueEntry&, const QueueEntry&) = default;
 };
 
@@ -40,10 +42,16 @@ class QueueIndex {
 
   static void Append(KvBatch& batch, QueueId queue, const QueueEntry& entry);
   static void PutCounters(KvBatch& batch, QueueId queue, const QueueCounters& counters, LogPosition newest_record);
-  // Forgets the entries of [from, to).
+  // Forgets the entries of [from, to). Of entries with a message group the caller forgets the other row, too (ForgetGroup).
   static void Trim(KvBatch& batch, QueueId queue, int64_t from, int64_t to);
   // Forgets entries and counters: the topic is gone.
   static void Remove(KvBatch& batch, QueueId queue);
+
+  // Queues that have messages with message groups.
+  std::vector<QueueId> QueuesWithGroups() const;
+  static void ForgetGroup(KvBatch& batch, QueueId queue, const QueueEntry& entry);
+  // Messages of one message group with offsets in [from, to), ascending, until `visit` says false.
+  void ForEachOfGroup(QueueId queue, uint64_t group, int64_t from, int64_t to, absl::FunctionRef<bool(int64_t offset)> visit) const;
 
   // At most `max` entries with offsets in [from, to), ascending. Empty: there are none.
   absl::StatusOr<std::vector<QueueEntry>> Read(QueueId queue, int64_t from, int64_t to, size_t max) const;
