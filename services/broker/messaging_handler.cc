@@ -239,10 +239,11 @@ void MessagingHandler::PullMessage(common::ServerCall* stream, const pb::PullMes
   DeliveryTarget target{.name_space = std::string(v2edge::EffectiveNamespace(topic.resource_namespace(), call.name_space)),
                         .topic = topic.name(),
                         .store_host = options_.data_plane.store_host};
-  shard_.Pull(*std::move(command), [this, reply, &rpc, started = clock_.Steady(), target = std::move(target)](absl::StatusOr<PullOutcome> outcome) mutable {
+  const ReceiveId parked = shard_.Pull(*std::move(command), [this, reply, &rpc, started = clock_.Steady(), target = std::move(target)](absl::StatusOr<PullOutcome> outcome) mutable {
     rpc.Record(outcome.ok() && outcome->messages.empty() ? V2CodeOf(NothingCame()) : V2CodeOf(outcome.status()), clock_.Steady() - started);
     server_.data_plane().Post([reply, target = std::move(target), outcome = std::move(outcome)] { reply->Reply(ToParts(outcome, target)); });
   });
+  reply->WhenCancelled([this, parked] { shard_.CancelPull(parked); });
 }
 
 void MessagingHandler::UpdateOffset(common::UnaryCall* unary, const pb::UpdateOffsetRequest* request, pb::UpdateOffsetResponse* response) {
@@ -298,6 +299,26 @@ void MessagingHandler::SyncLiteSubscription(common::UnaryCall* unary, const pb::
 }
 
 absl::Status MessagingHandler::CheckFilter(int32_t type, std::string_view expression) { return ToFilter(data_plane_.filters(), type, expression).status(); }
+
+// Clients choose once, at their start, whether they work through message groups in order: as soon as one topic wants it.
+void MessagingHandler::ResolveConsumer(std::string group, std::vector<std::string> topics,
+                                       absl::AnyInvocable<void(absl::StatusOr<index::GroupDefinition>) &&> done) {
+  ResolveGroup(std::move(group), [this, topics = std::move(topics), done = std::move(done)](absl::StatusOr<index::GroupDefinition> definition) mutable {
+    if (!definition.ok() || topics.empty() || definition->order != index::DeliveryOrder::kByTopic) return std::move(done)(std::move(definition));
+    DecideOrder(*std::move(definition), std::move(topics), std::move(done));
+  });
+}
+
+void MessagingHandler::DecideOrder(index::GroupDefinition group, std::vector<std::string> topics,
+                                   absl::AnyInvocable<void(absl::StatusOr<index::GroupDefinition>) &&> done) {
+  const std::string topic = std::move(topics.back());
+  topics.pop_back();
+  shard_.ResolveTopic(topic, [this, group = std::move(group), topics = std::move(topics), done = std::move(done)](absl::StatusOr<index::TopicDefinition> found) mutable {
+    if (found.ok() && index::InOrder(group, *found)) group.order = index::DeliveryOrder::kFifo;
+    if (!topics.empty() && group.order == index::DeliveryOrder::kByTopic) return DecideOrder(std::move(group), std::move(topics), std::move(done));
+    server_.data_plane().Post([done = std::move(done), group = std::move(group)]() mutable { std::move(done)(std::move(group)); });
+  });
+}
 
 void MessagingHandler::ResolveGroup(std::string group, absl::AnyInvocable<void(absl::StatusOr<index::GroupDefinition>) &&> done) {
   shard_.ResolveGroup(std::move(group), [this, done = std::move(done)](absl::StatusOr<index::GroupDefinition> definition) mutable {

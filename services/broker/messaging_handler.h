@@ -68,7 +68,11 @@ class MessagingHandler final : public common::RpcService, private v2edge::Teleme
   void SyncLiteSubscription(common::UnaryCall*, const pb::SyncLiteSubscriptionRequest*, pb::SyncLiteSubscriptionResponse*);
 
  private:
+  void DecideOrder(index::GroupDefinition group, std::vector<std::string> topics,
+                   absl::AnyInvocable<void(absl::StatusOr<index::GroupDefinition>) &&> done);
   absl::Status CheckFilter(int32_t type, std::string_view expression) override;
+  void ResolveConsumer(std::string group, std::vector<std::string> topics,
+                       absl::AnyInvocable<void(absl::StatusOr<index::GroupDefinition>) &&> done) override;
   void ResolveGroup(std::string group, absl::AnyInvocable<void(absl::StatusOr<index::GroupDefinition>) &&> done) override;
   void StreamOpened(const v2edge::CallInfo& call) override;
   void StreamEnded(const v2edge::CallInfo& call) override;

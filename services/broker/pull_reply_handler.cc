@@ -30,6 +30,26 @@ void PullReply::OnWriteDone(bool ok) {
   Finish(ok ? grpc::Status::OK : grpc::Status::CANCELLED);
 }
 
-void PullReply::OnCancel() { Fail(grpc::Status::CANCELLED); }
+void PullReply::WhenCancelled(absl::AnyInvocable<void() &&> gone) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!cancelled_) {
+      gone_ = std::move(gone);
+      return;
+    }
+  }
+  std::move(gone)();
+}
+
+void PullReply::OnCancel() {
+  absl::AnyInvocable<void() &&> gone;
+  {
+    absl::MutexLock lock(&mutex_);
+    cancelled_ = true;
+    gone = std::exchange(gone_, nullptr);
+  }
+  Fail(grpc::Status::CANCELLED);
+  if (gone) std::move(gone)();
+}
 
 }  // namespace fulmar::broker

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
 #include "absl/synchronization/mutex.h"
 #include "apache/rocketmq/v2/service.pb.h"
 #include "services/common/grpc/rpc_service.h"
@@ -24,6 +25,9 @@ class PullReply final : public common::ServerWriter<apache::rocketmq::v2::PullMe
   // Instead of Reply(): no answer of the protocol can be made.
   void Fail(grpc::Status status);
 
+  // `gone` runs when the caller is gone before its answer; at once when it is already.
+  void WhenCancelled(absl::AnyInvocable<void() &&> gone);
+
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override { self_.reset(); }
@@ -37,6 +41,8 @@ class PullReply final : public common::ServerWriter<apache::rocketmq::v2::PullMe
   size_t written_ = 0;
   absl::Mutex mutex_;
   bool claimed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::AnyInvocable<void() &&> gone_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace fulmar::broker

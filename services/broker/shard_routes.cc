@@ -26,7 +26,7 @@ void ShardRoutes::QueryAssignment(registry::AssignmentQuery query, absl::AnyInvo
       if (!group.ok()) return std::move(done)(group.status());
       registry::Assignment assignment;
       const registry::RouteBroker self = Self(topic.queues, query.requested);
-      if (group->order == index::DeliveryOrder::kFifo) {
+      if (index::InOrder(*group, topic)) {
         for (int32_t queue = 0; queue < topic.queues; ++queue) assignment.queues.push_back({.broker = self, .queue = queue});
       } else {
         assignment.queues.push_back({.broker = self, .queue = -1});

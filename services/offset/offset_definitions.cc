@@ -145,6 +145,10 @@ absl::StatusOr<std::optional<OffsetCore::Planned>> OffsetCore::PlanUpdateTopic(T
     return errors::BadRequest(absl::StrCat("topic '", topic.name, "' has ", now->queues,
                                            " queues, which cannot become ", topic.queues, ": they can only grow"));
   }
+  if (topic.queues != now->queues && (now->type == index::TopicType::kFifo || now->type == index::TopicType::kMixed)) {
+    return errors::BadRequest(absl::StrCat("topic '", topic.name, "' has ", now->queues,
+                                           " queues for good: its message groups have their homes in them"));
+  }
   if (topic.shards.empty()) topic.shards = now->shards;
   for (const std::string& shard : now->shards) {
     if (std::find(topic.shards.begin(), topic.shards.end(), shard) == topic.shards.end()) {

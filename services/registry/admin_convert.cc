@@ -62,7 +62,8 @@ admin::v1::Group ToProto(const index::GroupDefinition& group) {
   admin::v1::Group proto;
   proto.set_name(group.name);
   proto.set_version(group.version);
-  proto.set_order(static_cast<admin::v1::DeliveryOrder>(group.order));  // same numbers
+  // Same numbers; unspecified: as the topic is.
+  if (group.order != index::DeliveryOrder::kByTopic) proto.set_order(static_cast<admin::v1::DeliveryOrder>(group.order));
   proto.set_from(static_cast<admin::v1::StartFrom>(group.from));        // same numbers
   proto.set_max_attempts(group.retry.max_attempts);
   const std::vector<absl::Duration>& delays = group.retry.delays.empty() ? index::DefaultRetryDelays() : group.retry.delays;

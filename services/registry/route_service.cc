@@ -67,7 +67,7 @@ void RouteService::QueryAssignment(AssignmentQuery query, absl::AnyInvocable<voi
       Assignment assignment{.topic = topic, .queues = {}};
       // While the authority is away the answer for a concurrent group is always right: receiving from "any queue" obeys the
       // order rules of the server all the same.
-      const bool ordered = group.ok() && group->order == index::DeliveryOrder::kFifo;
+      const bool ordered = group.ok() && index::InOrder(*group, topic);
       for (const RouteBroker& broker : route->brokers) {
         if (!ordered) {
           assignment.queues.push_back({broker, -1});

@@ -93,6 +93,12 @@ std::string GroupOf(const pb::Settings& settings, const CallInfo& call) {
   return settings.has_subscription() ? WholeNameOf(settings.subscription().group(), call) : std::string();
 }
 
+std::vector<std::string> TopicsOf(const pb::Settings& settings, const CallInfo& call) {
+  std::vector<std::string> topics;
+  for (const pb::SubscriptionEntry& entry : settings.subscription().subscriptions()) topics.push_back(WholeNameOf(entry.topic(), call));
+  return topics;
+}
+
 pb::Settings AnswerSettings(pb::Settings settings, const index::GroupDefinition* group, const SettingsOptions& options) {
   if (group != nullptr) FillConsumer(*group, options, &settings);
   else FillProducer(options, &settings);

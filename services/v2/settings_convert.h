@@ -34,6 +34,9 @@ absl::Status CheckSettings(const pb::Settings& settings, const CallInfo& call, c
 // Whole name of the group that the settings speak of; empty for a producer.
 std::string GroupOf(const pb::Settings& settings, const CallInfo& call);
 
+// Whole names of the topics that a consumer subscribes to.
+std::vector<std::string> TopicsOf(const pb::Settings& settings, const CallInfo& call);
+
 // The client's own settings with what is the server's to say put in; `group` is set for consumers. Namespaces stay as they came.
 // The form of the backoff suits the client: producers and Node.js understand only the exponential one, Python only the list.
 pb::Settings AnswerSettings(pb::Settings settings, const index::GroupDefinition* group, const SettingsOptions& options);

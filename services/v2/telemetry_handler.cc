@@ -108,7 +108,7 @@ class TelemetryHandler::Stream final : public common::ServerStream<pb::Telemetry
     group_ = GroupOf(request_.settings(), info());
     if (group_.empty()) return Answer(nullptr);
     owner_.host_.ClientSeen(info(), group_);
-    owner_.host_.ResolveGroup(group_, [self = shared_from_this()](absl::StatusOr<index::GroupDefinition> group) {
+    owner_.host_.ResolveConsumer(group_, TopicsOf(request_.settings(), info()), [self = shared_from_this()](absl::StatusOr<index::GroupDefinition> group) {
       if (group.ok()) self->Answer(&*group);
       else self->Reject(group.status());
     });

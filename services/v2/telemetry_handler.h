@@ -25,6 +25,11 @@ class TelemetryHost {
   virtual absl::Status CheckFilter(int32_t type, std::string_view expression) = 0;
   // The definition of a group, made first where that is allowed. `done` exactly once, on any thread, not inside the call.
   virtual void ResolveGroup(std::string group, absl::AnyInvocable<void(absl::StatusOr<index::GroupDefinition>) &&> done) = 0;
+  // The same for a consumer of `topics`: an order that the topics decide is decided in the answer.
+  virtual void ResolveConsumer(std::string group, std::vector<std::string> /*topics*/,
+                               absl::AnyInvocable<void(absl::StatusOr<index::GroupDefinition>) &&> done) {
+    ResolveGroup(std::move(group), std::move(done));
+  }
   virtual void StreamOpened(const CallInfo& call) = 0;
   virtual void StreamEnded(const CallInfo& call) = 0;
   // The client said something; `group` is empty for producers.

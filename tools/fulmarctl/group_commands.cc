@@ -14,7 +14,13 @@ namespace {
 using admin::v1::AdminService;
 using nlohmann::ordered_json;
 
-std::string OrderText(admin::v1::DeliveryOrder order) { return order == admin::v1::DELIVERY_ORDER_FIFO ? "fifo" : "concurrent"; }
+std::string OrderText(admin::v1::DeliveryOrder order) {
+  switch (order) {
+    case admin::v1::DELIVERY_ORDER_FIFO: return "fifo";
+    case admin::v1::DELIVERY_ORDER_CONCURRENT: return "concurrent";
+    default: return "by topic";
+  }
+}
 std::string FromText(admin::v1::StartFrom from) { return from == admin::v1::START_FROM_LATEST ? "latest" : "earliest"; }
 std::string ModeText(admin::v1::ConsumeMode mode) { return mode == admin::v1::CONSUME_MODE_BROADCAST ? "broadcast" : "clustering"; }
 
@@ -46,7 +52,7 @@ struct GroupArguments {
 
 void AddSettings(CLI::App& command, const std::shared_ptr<GroupArguments>& arguments) {
   command.add_option("NAME", arguments->name, "The consumer group's name")->required();
-  command.add_option("--order", arguments->order, "concurrent, or fifo: one message of a message group at a time")
+  command.add_option("--order", arguments->order, "fifo: one message of a message group at a time; concurrent: no order. Without it the topic decides: FIFO and mixed topics are in order")
       ->check(CLI::IsMember({"concurrent", "fifo"}, CLI::ignore_case));
   command.add_option("--max-attempts", arguments->max_attempts, "Deliveries before a message becomes a dead letter")
       ->check(CLI::Range(1, 1000));
