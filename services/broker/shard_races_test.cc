@@ -40,29 +40,28 @@ class ShardRacesTest : public testing::Test {
 
 // ---- definitions
 
-// Goal: a deletion that the full disk refused is not forgotten. Method: definitions fill what the log keeps in reserve for itself.
-TEST_F(ShardRacesTest, ADeletionThatTheLogRefusedIsRepeatedWhenThereIsSpace) {
+// Goal: deletions that the full disk refused are not forgotten. Method: definitions fill what the log keeps in reserve for itself.
+TEST_F(ShardRacesTest, DeletionsThatTheLogRefusedAreRepeatedWhenThereIsSpace) {
+  constexpr int kGroups = 100;  // a few of their deletions may still fit
   world.options.log.segment_bytes = 256 << 10;
   world.options.auto_create_topics = world.options.auto_create_groups = false;
   world.definitions.EnsureTopic({.name = "t"}, [](const auto&) {});
-  world.definitions.EnsureGroup({.name = "g"}, [](const auto&) {});
+  for (int i = 0; i < kGroups; ++i) world.definitions.EnsureGroup({.name = absl::StrCat("g", i)}, [](const auto&) {});
   world.Start();
   ASSERT_TRUE(world.Send("t", {"x"}).ok());
-  ASSERT_TRUE(world.Receive("t", "g").ok());
+  world.scheduler.RunFor(absl::Seconds(1));
+  ASSERT_EQ(world.Status().groups, kGroups);
   world.files.SetCapacity(world.files.UsedBytes());
-  for (int i = 0; i < 200; ++i) {
-    world.definitions.EnsureTopic({.name = absl::StrCat("filler-", i), .shards = {"shard-a", std::string(10 << 10, 's')}}, [](const auto&) {});
+  for (const int bytes : {10 << 10, 100}) {
+    for (int i = 0; i < 1000; ++i) {
+      world.definitions.EnsureTopic({.name = absl::StrCat("filler-", bytes, "-", i), .shards = {"shard-a", std::string(bytes, 's')}}, [](const auto&) {});
+    }
+    world.scheduler.RunFor(absl::Seconds(2));
   }
-  world.scheduler.RunFor(absl::Seconds(2));
-  for (int i = 0; i < 3000; ++i) {
-    world.definitions.EnsureTopic({.name = absl::StrCat("small-", i), .shards = {"shard-a"}}, [](const auto&) {});
-  }
-  world.scheduler.RunFor(absl::Seconds(2));
-  ASSERT_LT(world.Status().topics, 3000) << "the reserve is not used up";
+  for (int i = 0; i < kGroups; ++i) world.definitions.DeleteGroup(absl::StrCat("g", i), [](const auto&) {});
   world.definitions.DeleteTopic("t", [](const auto&) {});
-  world.definitions.DeleteGroup("g", [](const auto&) {});
   world.scheduler.RunFor(absl::Seconds(5));
-  ASSERT_EQ(world.Status().groups, 1);
+  ASSERT_GT(world.Status().groups, 0) << "the reserve is not used up";
 
   world.files.SetCapacity(std::nullopt);
   world.scheduler.RunFor(absl::Seconds(5));

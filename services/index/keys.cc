@@ -37,7 +37,7 @@ std::string QueueEntryKey(QueueId queue, int64_t offset) {
 }
 
 std::string MessageGroupKey(QueueId queue, uint64_t group, int64_t offset) {
-  std::string key = WithQueue(Kind('m'), queue);
+  std::string key = WithQueue(Kind('o'), queue);
   AppendBigEndian64(key, group);
   AppendBigEndian64(key, static_cast<uint64_t>(offset));
   return key;

@@ -22,7 +22,7 @@
 //   'q' topic_id u32 | queue u32 | offset u64                 queue entry: position u64 | length u32 | tag hash u32 | store time i64 ms
 //                                                             | id i64, only of a message that was held: its body lies where 'w' 'i' says
 //                                                             | group u64, only with a message group; then the id (or 0) is there, too
-//   'm' topic_id u32 | queue u32 | group u64 | offset u64     nothing; the messages of one message group in the order of the queue
+//   'o' topic_id u32 | queue u32 | group u64 | offset u64     nothing; the messages of one message group in the order of the queue
 //   'c' topic_id u32 | queue u32                              stored: next offset i64 | minimum offset i64
 //   't' name                                                  stored: TopicDefinition
 //   'g' name                                                  stored: GroupDefinition

@@ -55,7 +55,7 @@ void QueueIndex::ForgetGroup(KvBatch& batch, QueueId queue, const QueueEntry& en
 
 std::vector<QueueId> QueueIndex::QueuesWithGroups() const {
   std::vector<QueueId> queues;
-  const auto it = kv_.Scan("m", "n");
+  const auto it = kv_.Scan("o", "p");
   while (it->Valid()) {
     const std::string prefix(it->key().substr(0, kQueueEntryPrefixBytes));
     queues.push_back({ReadBigEndian32(std::string_view(prefix).substr(1)), static_cast<int32_t>(ReadBigEndian32(std::string_view(prefix).substr(5)))});
