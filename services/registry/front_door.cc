@@ -36,8 +36,9 @@ void FrontDoor::ForwardToDeadLetter(broker::DeadLetterCommand, broker::DoneStatu
   std::move(done)(GoToTheBroker("ForwardMessageToDeadLetterQueue"));
 }
 
-void FrontDoor::Pull(broker::PullCommand, broker::Done<broker::PullOutcome> done) {
+broker::ReceiveId FrontDoor::Pull(broker::PullCommand, broker::Done<broker::PullOutcome> done) {
   std::move(done)(GoToTheBroker("PullMessage"));
+  return 0;
 }
 
 void FrontDoor::UpdateOffset(std::string, std::string, int32_t, int64_t, broker::DoneStatus done) {

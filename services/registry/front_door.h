@@ -27,7 +27,7 @@ class FrontDoor final : public broker::Shard {
   void Ack(broker::AckCommand command, broker::Done<std::vector<absl::Status>> done) override;
   void ChangeInvisible(broker::ChangeInvisibleCommand command, broker::Done<std::string> done) override;
   void ForwardToDeadLetter(broker::DeadLetterCommand command, broker::DoneStatus done) override;
-  void Pull(broker::PullCommand command, broker::Done<broker::PullOutcome> done) override;
+  broker::ReceiveId Pull(broker::PullCommand command, broker::Done<broker::PullOutcome> done) override;
   void UpdateOffset(std::string topic, std::string group, int32_t queue, int64_t offset, broker::DoneStatus done) override;
   void GetOffset(std::string topic, std::string group, int32_t queue, broker::Done<int64_t> done) override;
   void QueryOffset(std::string topic, int32_t queue, broker::OffsetPolicy policy, absl::Time time,
