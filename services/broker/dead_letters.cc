@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "services/broker/message_bodies.h"
 #include "services/broker/message_record.h"
 #include "services/broker/message_ttl.h"
 #include "services/broker/sender.h"
@@ -41,9 +42,9 @@ void DeadLetters::Move(SubscribedQueue& queue, int64_t offset, DoneStatus done) 
   if (ExpiredByTopic(queue.subscription.topic->definition, it->second.visible_since_ms, now_ms)) {
     return Finish(key, End::kExpired, absl::OkStatus());
   }
-  if (std::optional<common::SharedBytes> body = context_.log->TryRead((*entry)->position)) return OnBody(key, *std::move(body));
-  context_.log->Read((*entry)->position, (*entry)->length,
-                     [this, key](absl::StatusOr<common::SharedBytes> body) { OnBody(key, std::move(body)); });
+  if (std::optional<common::SharedBytes> body = TryReadMessage(context_, queue.queue.id, **entry)) return OnBody(key, *std::move(body));
+  ReadMessage(context_, queue.queue.id, **entry,
+              [this, key](absl::StatusOr<common::SharedBytes> body) { OnBody(key, std::move(body)); });
 }
 
 void DeadLetters::OnBody(const Key& key, absl::StatusOr<common::SharedBytes> body) {

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "services/broker/message_bodies.h"
 #include "services/broker/order_kept.h"
 #include "services/broker/message_ttl.h"
 #include "services/broker/priority_order.h"
@@ -327,8 +328,8 @@ Delivery::Taken Delivery::Take(SubscribedQueue& queue, int64_t offset, WaitingRe
   return Taken::kHeld;
 }
 
-std::optional<common::SharedBytes> Delivery::TryBody(const SubscribedQueue&, const index::QueueEntry& entry) {
-  return context_.log->TryRead(entry.position);
+std::optional<common::SharedBytes> Delivery::TryBody(const SubscribedQueue& queue, const index::QueueEntry& entry) {
+  return TryReadMessage(context_, queue.queue.id, entry);
 }
 
 void Delivery::Expire(SubscribedQueue& queue, int64_t offset) {
@@ -357,7 +358,7 @@ void Delivery::StartReads(WaitingReceive& receive) {
       continue;
     }
     ++receive.pending_reads;
-    context_.log->Read((*entry)->position, (*entry)->length, [this, id = receive.id, i](absl::StatusOr<common::SharedBytes> body) {
+    ReadMessage(context_, taken.queue->queue.id, **entry, [this, id = receive.id, i](absl::StatusOr<common::SharedBytes> body) {
       OnRead(id, i, std::move(body));
     });
   }

@@ -4,8 +4,9 @@
 #include <queue>
 
 #include "absl/strings/str_cat.h"
+#include "services/broker/held_records.h"
 #include "services/broker/lookup_keys.h"
-#include "services/broker/message_record.h"
+#include "services/broker/message_bodies.h"
 #include "services/common/errors.h"
 #include "services/common/status.h"
 
@@ -21,6 +22,17 @@ constexpr absl::Duration kClockError = absl::Hours(1);
 
 absl::Status Annotated(const absl::Status& status) {
   return absl::IsDataLoss(status) ? errors::InternalServerError(absl::StrCat("the index is damaged: ", status.message())) : status;
+}
+
+MessageStage StageOf(const HeldState& state) {
+  if (state.stage == HeldStage::kWaiting) return state.kind == HeldKind::kTimed ? MessageStage::kTimer : MessageStage::kHalf;
+  if (state.stage == HeldStage::kReleased) return MessageStage::kInQueue;
+  switch (state.reason) {
+    case DropReason::kRecalled: return MessageStage::kRecalled;
+    case DropReason::kRolledBack: return MessageStage::kRolledBack;
+    case DropReason::kTopicDeleted: return MessageStage::kTopicDeleted;
+  }
+  return MessageStage::kRecalled;
 }
 
 }  // namespace
@@ -164,7 +176,7 @@ void Lookups::Next(uint64_t id) {
   if (!drained) {
     const Candidate& candidate = search->slice.candidates[search->next++];
     if (!search->by_time) return ReadHit(id, candidate.hit);
-    return context_.log->Read(candidate.entry.position, candidate.entry.length, [this, id, candidate](absl::StatusOr<common::SharedBytes> record) {
+    return ReadMessage(context_, candidate.queue, candidate.entry, [this, id, candidate](absl::StatusOr<common::SharedBytes> record) {
       Search* still = Get(id);
       if (still == nullptr) return;
       still->outcome.reached = FindPlace{candidate.entry.store_time_ms, context_.options.name, candidate.queue.queue, candidate.entry.offset};
@@ -199,10 +211,37 @@ void Lookups::ReadHit(uint64_t id, index::KeyIndex::Hit hit) {
   context_.log->Read(hit.position, hit.length, [this, id, hit](absl::StatusOr<common::SharedBytes> body) {
     if (Get(id) == nullptr) return;
     if (!body.ok()) return Next(id);
-    if (hit.tagged) return Next(id);
+    if (hit.tagged) {
+      const absl::StatusOr<HeldMessageRecord> held = DecodeHeldMessage(body->view());
+      if (!held.ok()) return Next(id);
+      const auto offset = static_cast<size_t>(held->message.data() - body->view().data());
+      return OnHeldBody(id, {.record = body->Sub(offset, held->message.size()), .due_ms = std::nullopt, .held = held->id == 0 ? hit.position.value : held->id});
+    }
     const absl::StatusOr<MessageView> message = ParseMessageRecord(body->view());
     if (!message.ok()) return Next(id);
     Take(id, {.record = *std::move(body), .queue = message->queue, .offset = message->offset, .store_time_ms = message->store_time_ms, .due_ms = std::nullopt});
+  });
+}
+
+void Lookups::OnHeldBody(uint64_t id, FoundMessage found) {
+  Search& search = *Get(id);
+  const std::optional<HeldState> state = context_.state.held().Find(found.held);
+  if (!state || std::find(search.held.begin(), search.held.end(), found.held) != search.held.end()) return Next(id);
+  search.held.push_back(found.held);
+  found.stage = StageOf(*state);
+  if (const absl::StatusOr<MessageView> message = ParseMessageRecord(found.record.view()); message.ok()) found.store_time_ms = message->store_time_ms;
+  if (state->stage == HeldStage::kWaiting) found.due_ms = state->due_ms;
+  if (state->stage != HeldStage::kReleased) return Take(id, std::move(found));
+  static const auto kReleasedBytes = static_cast<uint32_t>(EncodeHeldReleased({}).size());
+  context_.log->Read(state->end, kReleasedBytes, [this, id, found = std::move(found)](absl::StatusOr<common::SharedBytes> body) mutable {
+    if (Get(id) == nullptr) return;
+    if (!body.ok()) return Next(id);
+    const absl::StatusOr<HeldReleased> released = DecodeHeldReleased(body->view());
+    if (!released.ok()) return Next(id);
+    found.queue = released->queue;
+    found.offset = released->offset;
+    found.store_time_ms = released->store_time_ms;
+    Take(id, std::move(found));
   });
 }
 

@@ -260,6 +260,46 @@ TEST_F(LookupsTest, AnAnswerEndsWithTheMessageThatReachesItsBytes) {
   EXPECT_TRUE(page->more);
 }
 
+TEST_F(LookupsTest, ADelayedMessageIsFoundWhileItWaitsAndWhereItWent) {
+  world.Start();
+  SendCommand command = Make("d", {"k"});
+  command.topic = "later";
+  command.type = 3;
+  const absl::Time due = world.clock.Now() + absl::Minutes(10);
+  command.messages[0].delivery_ms = absl::ToUnixMillis(due);
+  ASSERT_TRUE(SendCommandOf(std::move(command)).ok());
+
+  const auto waiting = Find({.topic = "later", .message_id = "d"});
+  ASSERT_EQ(Ids(waiting), std::vector<std::string>{"d"});
+  EXPECT_EQ(waiting->messages[0].stage, MessageStage::kTimer);
+  EXPECT_EQ(waiting->messages[0].due_ms, absl::ToUnixMillis(due));
+
+  world.scheduler.RunFor(absl::Minutes(11));
+  const auto released = Find({.topic = "later", .key = "k"});
+  ASSERT_EQ(Ids(released), std::vector<std::string>{"d"});
+  EXPECT_EQ(released->messages[0].stage, MessageStage::kInQueue);
+  EXPECT_EQ(released->messages[0].offset, 0);
+  EXPECT_GE(released->messages[0].store_time_ms, absl::ToUnixMillis(due));
+  EXPECT_EQ(Ids(Find({.topic = "later"})), std::vector<std::string>{"d"});
+}
+
+TEST_F(LookupsTest, ARecalledMessageIsFoundAsThat) {
+  world.Start();
+  SendCommand command = Make("d", {});
+  command.topic = "later";
+  command.type = 3;
+  command.messages[0].delivery_ms = absl::ToUnixMillis(world.clock.Now() + absl::Minutes(10));
+  const auto sent = SendCommandOf(std::move(command));
+  ASSERT_TRUE(sent.ok()) << sent.status();
+  std::optional<absl::StatusOr<std::string>> recalled;
+  world.shard->Recall("later", sent->recall_handle, [&](absl::StatusOr<std::string> result) { recalled = std::move(result); });
+  ASSERT_TRUE(world.Await(recalled).ok());
+
+  const auto found = Find({.topic = "later", .message_id = "d"});
+  ASSERT_EQ(Ids(found), std::vector<std::string>{"d"});
+  EXPECT_EQ(found->messages[0].stage, MessageStage::kRecalled);
+}
+
 TEST_F(LookupsTest, OnlyAFewRunAtOnceAndAllAreAnswered) {
   world.Start();
   Send("a");

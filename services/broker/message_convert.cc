@@ -130,7 +130,10 @@ absl::StatusOr<NewMessage> ToNewMessage(const wire::MessageFields& message, uint
   view.system = scratch.system;
   view.user = scratch.user;
   view.body = message.body;
-  return NewMessage{.record = EncodeMessageRecord(view), .message_id = std::string(message.message_id), .tag_hash = view.tag_hash,
+  // Up to the next millisecond: never early.
+  int64_t delivery_ms = 0;
+  if (message.delivery_time.has_value()) delivery_ms = absl::ToUnixMillis(ToTime(*message.delivery_time) + absl::Milliseconds(1) - absl::Nanoseconds(1));
+  return NewMessage{.record = EncodeMessageRecord(view), .message_id = std::string(message.message_id), .tag_hash = view.tag_hash, .delivery_ms = delivery_ms,
                     .priority = message.priority.value_or(0),
                     .body_digest = md5,
                     .group_hash = view.group_hash};

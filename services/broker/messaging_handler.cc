@@ -287,9 +287,15 @@ void MessagingHandler::EndTransaction(common::UnaryCall* unary, const pb::EndTra
   reply.End(errors::NotImplemented("transactions are not implemented yet"));
 }
 
-void MessagingHandler::RecallMessage(common::UnaryCall* unary, const pb::RecallMessageRequest*, pb::RecallMessageResponse* response) {
+void MessagingHandler::RecallMessage(common::UnaryCall* unary, const pb::RecallMessageRequest* request, pb::RecallMessageResponse* response) {
   const auto reply = ReplyTo(unary, response, "RecallMessage");
-  reply.End(errors::NotImplemented("delayed messages are not implemented yet"));
+  const CallInfo call = CallInfoOf(unary->context());
+  const std::string topic = WholeName(request->topic(), call);
+  if (const absl::Status status = CheckNames(call, topic, "", false); !status.ok()) return reply.End(status);
+  shard_.Recall(topic, request->recall_handle(), [reply](absl::StatusOr<std::string> message_id) {
+    if (message_id.ok()) reply->set_message_id(*message_id);
+    reply.EndOnLoop(message_id.status());
+  });
 }
 
 void MessagingHandler::SyncLiteSubscription(common::UnaryCall* unary, const pb::SyncLiteSubscriptionRequest*,

@@ -157,7 +157,6 @@ TEST_F(MessagingHandlerTest, WhatIsNotBuiltSaysSo) {
   using Stub = pb::MessagingService::Stub;
 
   EXPECT_EQ(code(&Stub::EndTransaction, pb::EndTransactionRequest(), pb::EndTransactionResponse()), pb::NOT_IMPLEMENTED);
-  EXPECT_EQ(code(&Stub::RecallMessage, pb::RecallMessageRequest(), pb::RecallMessageResponse()), pb::NOT_IMPLEMENTED);
   EXPECT_EQ(code(&Stub::SyncLiteSubscription, pb::SyncLiteSubscriptionRequest(), pb::SyncLiteSubscriptionResponse()), pb::NOT_IMPLEMENTED);
 }
 

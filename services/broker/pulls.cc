@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "services/broker/message_bodies.h"
 #include "services/broker/message_ttl.h"
 #include "services/common/errors.h"
 #include "services/common/status.h"
@@ -91,12 +92,12 @@ void Pulls::Read(uint64_t id) {
     delivered.queue = queue.id.queue;
     delivered.offset = matching[i].offset;
     pull.visible_since_ms.push_back(matching[i].store_time_ms);
-    if (std::optional<common::SharedBytes> body = context_.log->TryRead(matching[i].position)) {
+    if (std::optional<common::SharedBytes> body = TryReadMessage(context_, queue.id, matching[i])) {
       delivered.record = *std::move(body);
       --pull.pending_reads;
       continue;
     }
-    context_.log->Read(matching[i].position, matching[i].length, [this, id, i](absl::StatusOr<common::SharedBytes> body) {
+    ReadMessage(context_, queue.id, matching[i], [this, id, i](absl::StatusOr<common::SharedBytes> body) {
       auto waiting = pulls_.find(id);
       if (waiting == pulls_.end()) return;
       if (body.ok()) {

@@ -29,7 +29,7 @@ class RecentEntries {
   }
 
  private:
-  static constexpr size_t kMin = 16, kMax = 1024;  // 640 B .. 40 KiB
+  static constexpr size_t kMin = 16, kMax = 1024;  // 768 B .. 48 KiB
   void Grow() {
     std::vector<index::QueueEntry> larger(ring_.empty() ? kMin : ring_.size() * 2);
     for (const index::QueueEntry& entry : ring_) larger[static_cast<size_t>(entry.offset) & (larger.size() - 1)] = entry;

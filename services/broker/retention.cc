@@ -1,5 +1,7 @@
 #include "services/broker/retention.h"
 
+#include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "services/common/log.h"
@@ -8,6 +10,8 @@ namespace fulmar::broker {
 namespace {
 
 constexpr absl::Duration kSoon = absl::Seconds(1);
+constexpr size_t kCarriedAtOnce = 256;
+constexpr uint64_t kCarriedBytesAtOnce = 8 << 20;
 // Some milliseconds each, for the shard does nothing else meanwhile.
 constexpr size_t kTrimmedAtOnce = 64;
 constexpr size_t kSnapshotsAtOnce = 1024;
@@ -42,12 +46,14 @@ LogPosition Retention::DoomedEnd() const {
   const absl::Time oldest = context_.env.clock.Now() - options.retention_time;
   uint64_t bytes = 0;
   for (const log::SegmentInfo& segment : segments) bytes += segment.file_bytes;
+  // What waits is carried forward, not removed: it does not count, else a full log would copy it round and round.
+  bytes -= std::min(bytes, static_cast<uint64_t>(context_.state.held().counts().bytes));
   LogPosition end = segments.empty() ? LogPosition{} : segments.front().base;
   for (const log::SegmentInfo& segment : segments) {
     const bool too_old = segment.last_entry_time < oldest;
     const bool too_much = options.retention_bytes > 0 && bytes > options.retention_bytes;
     if (!segment.sealed || (!too_old && !too_much)) break;
-    bytes -= segment.file_bytes;
+    bytes -= std::min(bytes, segment.file_bytes);
     end = segment.end;
   }
   return end;
@@ -64,10 +70,54 @@ void Retention::Check() {
     if (timer_ != 0) context_.env.shard.Cancel(std::exchange(timer_, 0));
     return Arm(std::min(kSoon, context_.options.retention_check_interval));
   }
+  carried_to_ = {};
+  append_failed_ = false;
   AppendSnapshots(end);
 }
 
+bool Retention::CarryHeld(LogPosition end) {
+  std::vector<int64_t> needed;
+  uint64_t bytes = 0;
+  bool more = true;
+  while (more && needed.size() < kCarriedAtOnce && bytes < kCarriedBytesAtOnce) {
+    const std::vector<HeldMessages::BodyAt> bodies = context_.state.held().Bodies(carried_to_, end, kCarriedAtOnce);
+    more = !bodies.empty();
+    for (const HeldMessages::BodyAt& body : bodies) {
+      carried_to_ = {body.position.value + 1};
+      const std::optional<HeldState> state = context_.state.held().Find(body.id);
+      // Nobody can ask for the body of one that was released below `end`, too.
+      if (!state || (state->stage != HeldStage::kWaiting && state->end < end)) continue;
+      needed.push_back(body.id);
+      bytes += state->body_bytes;
+      if (bytes >= kCarriedBytesAtOnce) break;
+    }
+  }
+  appending_ += static_cast<int64_t>(needed.size());
+  for (const int64_t id : needed) CarryOne(id, end);
+  return !needed.empty();
+}
+
+void Retention::CarryOne(int64_t id, LogPosition end) {
+  held_.With(id, [this, id, end](absl::StatusOr<HeldEnds::Turn> turn) {
+    if (!turn.ok()) return OnAppended(turn.status(), end);
+    const std::optional<HeldState> state = context_.state.held().Find(id);
+    if (!state || state->stage == HeldStage::kDropped || state->body >= end) return OnAppended(absl::OkStatus(), end);
+    held_.Carry(*std::move(turn), *state, [this, end](const absl::Status& status) { OnAppended(status, end); });
+  });
+}
+
+void Retention::OnAppended(const absl::Status& status, LogPosition end) {
+  if (!status.ok()) append_failed_ = true;
+  if (--appending_ > 0 || !running_) return;
+  // Looks again: nothing is left below unless something failed, which the next check repeats.
+  if (append_failed_) return;
+  context_.Post([this, end] {
+    if (running_ && appending_ == 0) AppendSnapshots(end);
+  });
+}
+
 void Retention::AppendSnapshots(LogPosition end) {
+  if (CarryHeld(end)) return;
   auto records = context_.state.SnapshotsBelow(end, kSnapshotsAtOnce, [this](const ShardState::ProgressId& id, uint64_t sequence) {
     Subscription* subscription = consumers_.Find(id.first, id.second.topic_id);
     if (subscription == nullptr || static_cast<size_t>(id.second.queue) >= subscription->queues.size()) return false;
@@ -82,12 +132,7 @@ void Retention::AppendSnapshots(LogPosition end) {
   append_failed_ = false;
   for (auto& [type, body] : records) {
     context_.log->Append(type, std::move(body), log::Durability::kSync, log::AppendClass::kInternal,
-                         [this, end](const absl::StatusOr<log::RecordPlace>& place) {
-                           if (!place.ok()) append_failed_ = true;
-                           if (--appending_ > 0 || !running_) return;
-                           // Looks again: nothing is left below unless something failed, which the next check repeats.
-                           if (!append_failed_) AppendSnapshots(end);
-                         });
+                         [this, end](const absl::StatusOr<log::RecordPlace>& place) { OnAppended(place.status(), end); });
   }
 }
 

@@ -6,6 +6,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "services/broker/consumers.h"
+#include "services/broker/held_ends.h"
 #include "services/broker/progress_flusher.h"
 #include "services/broker/shard_context.h"
 
@@ -21,8 +22,8 @@ class Retention {
  public:
   // `on_room`: messages that the group had in flight are gone.
   using OnRoom = absl::AnyInvocable<void(SubscribedQueue&, int64_t ended)>;
-  Retention(ShardContext& context, Consumers& consumers, ProgressFlusher& progress, OnRoom on_room)
-      : context_(context), consumers_(consumers), progress_(progress), on_room_(std::move(on_room)) {}
+  Retention(ShardContext& context, Consumers& consumers, ProgressFlusher& progress, OnRoom on_room, HeldEnds& held)
+      : context_(context), consumers_(consumers), progress_(progress), on_room_(std::move(on_room)), held_(held) {}
 
   void Start();
   void Stop();
@@ -30,7 +31,12 @@ class Retention {
   void Arm(absl::Duration delay);
   void Check();
   LogPosition DoomedEnd() const;
+  // Starts to copy bodies of held messages that are still needed and lie below `end` to the head of the log, some at a time; AppendSnapshots()
+  // follows them. False: none is left.
+  bool CarryHeld(LogPosition end);
+  void CarryOne(int64_t id, LogPosition end);
   void AppendSnapshots(LogPosition end);
+  void OnAppended(const absl::Status& status, LogPosition end);
   // Some queues; the rest in tasks of their own, then the segments go.
   void TrimSome(LogPosition end, uint64_t round);
 
@@ -38,9 +44,11 @@ class Retention {
   Consumers& consumers_;
   ProgressFlusher& progress_;
   OnRoom on_room_;
+  HeldEnds& held_;
   common::Executor::TimerId timer_ = 0;
   bool running_ = false;
   int64_t appending_ = 0;
+  LogPosition carried_to_;  // of this round: nothing needed lies below
   bool append_failed_ = false;
   bool trimming_ = false;
   uint64_t trim_round_ = 0;  // steps of earlier ones do nothing

@@ -6,14 +6,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "services/broker/priority_order.h"
+#include "services/broker/recalls.h"
 #include "services/common/errors.h"
 #include "services/common/log.h"
 
 namespace fulmar::broker {
 namespace {
 
-constexpr uint8_t kNormalMessage = 1;  // MessageType NORMAL of the protocol
-constexpr uint8_t kFifoMessage = 2, kPriorityMessage = 6;
+constexpr uint8_t kNormalMessage = 1, kFifoMessage = 2, kDelayMessage = 3, kPriorityMessage = 6;  // MessageType of the protocol
 
 // Clients of different languages would choose different queues; all messages of a group must lie in one.
 Queue& HomeOf(Topic& topic, uint64_t group_hash) { return *topic.queues[group_hash % topic.queues.size()]; }
@@ -62,7 +62,7 @@ void Sender::Send(SendCommand command, Done<std::vector<SendOutcome>> done) {
   clients_.Touch(command.client, context_.NowMs());
   if (command.messages.empty()) return std::move(done)(errors::MessageCorrupted("no message to send"));
   // Never stored as something they are not.
-  if (command.type != kNormalMessage && command.type != kFifoMessage && command.type != kPriorityMessage) {
+  if (command.type != kNormalMessage && command.type != kFifoMessage && command.type != kDelayMessage && command.type != kPriorityMessage) {
     return std::move(done)(errors::NotImplemented(absl::StrCat("messages of type ", static_cast<int>(command.type), " cannot be sent yet")));
   }
   if (Topic* topic = context_.state.FindTopic(command.topic); topic != nullptr && !topic->deleting) {
@@ -89,6 +89,7 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
     context_.observer().OnSendRefused(command.messages.size());
     return std::move(done)(std::move(over));
   }
+  if (command.type == kDelayMessage) return SendHeld(topic, std::move(command), std::move(done));
   const bool priority = command.type == kPriorityMessage;
   if (priority != (topic.definition.type == index::TopicType::kPriority)) {
     return std::move(done)(errors::MessagePropertyConflict(absl::StrCat("topic '", command.topic, "' ", priority ? "does not take" : "takes only",
@@ -105,17 +106,7 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
       return std::move(done)(errors::IllegalMessageGroup(absl::StrCat("message '", message.message_id, "' of type FIFO has no message group")));
     }
   }
-  auto batch = std::make_shared<Batch>();
-  batch->outcomes.resize(command.messages.size());
-  batch->open = command.messages.size();
-  batch->done = std::move(done);
-  batch->topic = std::move(command.topic);
-  batch->client = command.client.client_id;
-  for (size_t i = 0; i < command.messages.size(); ++i) {
-    NewMessage& message = command.messages[i];
-    batch->outcomes[i].message_id = std::move(message.message_id);
-    batch->bytes += message.record.size();
-  }
+  std::shared_ptr<Batch> batch = MakeBatch(command, std::move(done));
   for (size_t i = 0; i < command.messages.size(); ++i) {
     Queue& queue = priority ? *topic.queues[static_cast<size_t>(PriorityLevel(command.messages[i].priority, topic.queues.size()))]
                    : fifo   ? HomeOf(topic, command.messages[i].group_hash)
@@ -134,7 +125,7 @@ void Sender::SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutc
     std::string& record = command.messages[i].record;
     const uint64_t bytes = record.size();
     if (topic.definition.dedup_window > absl::ZeroDuration()) {
-      AppendOnce(topic, queue, command.client, batch->outcomes[i].message_id, command.messages[i].body_digest, std::move(record),
+      AppendOnce(topic, queue, {.client_id = batch->client}, batch->outcomes[i].message_id, command.messages[i].body_digest, std::move(record),
                  [batch, settle, bytes](const absl::StatusOr<Placed>& placed, bool repeat) {
                    if (repeat) batch->CountRepeat(bytes);
                    settle(placed);
@@ -158,6 +149,47 @@ void Sender::AppendOnce(Topic& topic, Queue& queue, const ClientRef& client, con
            dedup_.End(topic_id, key, placed);
            (*shared)(placed, false);
          });
+}
+
+void Sender::SendHeld(Topic& topic, SendCommand command, Done<std::vector<SendOutcome>> done) {
+  const index::TopicType type = topic.definition.type;
+  if (type != index::TopicType::kDelay && type != index::TopicType::kMixed) {
+    return std::move(done)(errors::MessagePropertyConflict(absl::StrCat("topic '", command.topic, "' does not take delayed messages")));
+  }
+  std::shared_ptr<Batch> batch = MakeBatch(command, std::move(done));
+  for (size_t i = 0; i < command.messages.size(); ++i) {
+    NewMessage& message = command.messages[i];
+    ++topic.messages_in;
+    topic.bytes_in += message.record.size();
+    Recalls::Hold(context_, topic, HeldKind::kTimed, message.delivery_ms, std::move(message.record), batch->outcomes[i].message_id,
+                  [this, batch, topic_id = topic.definition.topic_id, i](absl::StatusOr<std::string> handle) {
+                    SendOutcome& outcome = batch->outcomes[i];
+                    outcome.status = handle.status();
+                    if (handle.ok()) {
+                      if (context_.trace.on()) {
+                        if (const auto held = ParseRecallHandle(*handle)) {
+                          context_.trace.Add(TraceKind::kStored, {topic_id, -1}, held->handle.id, 0, "", batch->client);
+                        }
+                      }
+                      outcome.recall_handle = *std::move(handle);
+                    }
+                    batch->Settle(context_);
+                  });
+  }
+}
+
+std::shared_ptr<Sender::Batch> Sender::MakeBatch(SendCommand& command, Done<std::vector<SendOutcome>> done) {
+  auto batch = std::make_shared<Batch>();
+  batch->outcomes.resize(command.messages.size());
+  batch->open = command.messages.size();
+  batch->done = std::move(done);
+  batch->topic = std::move(command.topic);
+  batch->client = std::move(command.client.client_id);
+  for (size_t i = 0; i < command.messages.size(); ++i) {
+    batch->outcomes[i].message_id = std::move(command.messages[i].message_id);
+    batch->bytes += command.messages[i].record.size();
+  }
+  return batch;
 }
 
 void Sender::Append(ShardContext& context, Topic& topic, std::string record, log::Durability durability,

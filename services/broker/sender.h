@@ -2,6 +2,7 @@
 #define FULMAR_BROKER_SENDER_H_
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -32,6 +33,9 @@ class Sender {
  private:
   struct Batch;
   void SendTo(Topic& topic, SendCommand command, Done<std::vector<SendOutcome>> done);
+  // What waits in the log before it comes into a queue; answered when it is durable, whatever the topic says.
+  void SendHeld(Topic& topic, SendCommand command, Done<std::vector<SendOutcome>> done);
+  static std::shared_ptr<Batch> MakeBatch(SendCommand& command, Done<std::vector<SendOutcome>> done);
 
   // In a topic with a dedup window. `repeat`: it was there already.
   void AppendOnce(Topic& topic, Queue& queue, const ClientRef& client, const std::string& message_id, const std::string& body_digest,

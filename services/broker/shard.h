@@ -44,6 +44,8 @@ struct NewMessage {
   std::string record;      // EncodeMessageRecord(), not placed yet
   std::string message_id;
   uint32_t tag_hash = 0;
+  int64_t delivery_ms = 0;             // DELAY: wall clock, ms since 1970, rounded up; the past counts as now
+  absl::Duration recovery;             // TRANSACTION: before the first check; 0: the default
   int32_t priority = 0;    // PRIORITY only
   std::string body_digest;  // names the body among those of one message id; for dedup windows
   uint64_t group_hash = 0;  // MessageGroupHash() of its message group; FIFO messages need one
@@ -61,6 +63,8 @@ struct SendOutcome {
   std::string message_id;
   int32_t queue = 0;
   int64_t offset = 0;
+  std::string recall_handle;   // DELAY; it has no queue and offset yet
+  std::string transaction_id;  // TRANSACTION; the same
 };
 
 struct ReceiveCommand {
@@ -159,6 +163,11 @@ class Shard {
 
   // Stored and answered as the topic's durability says; one outcome per message, in order. The StatusOr fails only when all failed alike.
   virtual void Send(SendCommand command, Done<std::vector<SendOutcome>> done) = 0;
+
+  // Takes a delayed message back; answers its id, again when it was recalled before. MessageNotFound: it was delivered.
+  virtual void Recall(std::string topic, std::string recall_handle, Done<std::string> done) {
+    std::move(done)(absl::UnimplementedError("brokers hold delayed messages: QueryRoute names the broker to use"));
+  }
 
   // Answers as soon as something is there, or with MessageNotFound after `wait`. The id is for CancelReceive.
   virtual ReceiveId Receive(ReceiveCommand command, Done<std::vector<Delivered>> done) = 0;

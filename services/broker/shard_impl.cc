@@ -43,11 +43,15 @@ ShardImpl::ShardImpl(const ShardOptions& options, Env env)
       pulls_(context_, consumers_, definitions_, progress_, delivery_, clients_),
       dedup_(context_),
       sender_(context_, definitions_, clients_, dedup_),
+      held_ends_(context_),
+      timers_(context_, held_ends_),
+      recalls_(context_, held_ends_, definitions_),
       retention_(context_, consumers_, progress_,
                  [this](SubscribedQueue& queue, int64_t ended) {
                    retry_.Progressed(queue);
                    delivery_.GroupHasRoom(queue.subscription.group_name(), ended);
-                 }),
+                 },
+                 held_ends_),
       lookups_(context_),
       claim_backoff_(kFirstClaimBackoff) {}
 
@@ -68,13 +72,13 @@ absl::Status ShardImpl::OpenLog() {
                                                           .observer = context_.env.log_observer},
                                                          *this, context_.state.damage().ok() ? context_.state.applied() : log::AppliedPoint()));
   context_.log = log_.get();
-  if (const absl::Status trace = context_.trace.Open(); !trace.ok()) FULMAR_LOG(kWarn, "trace_not_opened", {{"shard", context_.options.name}, {"error", trace}});
   // The process may have ended between the removal of segments and the flush of what forgot them.
   ShardState::TrimPlace at;
   while (context_.state.damage().ok()) {
     const absl::StatusOr<bool> done = context_.state.Trim(log_->Stats().begin, at, 1000, [](Queue&) {});
     if (!done.ok() || *done) break;
   }
+  if (const absl::Status trace = context_.trace.Open(); !trace.ok()) FULMAR_LOG(kWarn, "trace_not_opened", {{"shard", context_.options.name}, {"error", trace}});
   return absl::OkStatus();
 }
 
@@ -115,6 +119,9 @@ void ShardImpl::OnChanges() {
     if (phase_ == Phase::kServing) progress_.Forget(std::move(ended.forget));
   }
   if (phase_ == Phase::kServing) {
+    for (const auto& [line, due] : changes_.held) {
+      if (line == HeldLine::kTimers) timers_.Add(due);
+    }
     if (!changes_.topics.empty() || !changes_.groups.empty()) {
       consumers_.Reorder([this](Subscription& subscription) {
         delivery_.EndOf({subscription.id}, errors::MessageNotFound("the order of the group was changed"));
@@ -222,6 +229,7 @@ void ShardImpl::OnClaimed(Term term, absl::StatusOr<std::vector<index::QueueProg
   FULMAR_LOG(kInfo, "shard_serves", {{"shard", context_.options.name}, {"term", term.value}, {"groups", context_.state.groups().size()}});
   definitions_.Start();
   retention_.Start();
+  timers_.Start();
   RunWaiting();
 }
 
@@ -255,6 +263,8 @@ void ShardImpl::StepDown(Phase phase, const absl::Status& why) {
   health_ = why;
   const absl::Status answer = errors::HaNotAvailable(why.message());
   retention_.Stop();
+  timers_.Stop();
+  held_ends_.Clear(answer);
   retry_.Clear();
   dead_letters_.Clear(answer);
   delivery_.EndAll(answer);
@@ -337,6 +347,13 @@ void ShardImpl::Send(SendCommand command, Done<std::vector<SendOutcome>> done) {
     sender_.Send(std::move(command), std::move(done));
   };
   When(Need::kLead, std::move(send), bytes);
+}
+
+void ShardImpl::Recall(std::string topic, std::string recall_handle, Done<std::string> done) {
+  When(Need::kServe, [this, topic = std::move(topic), handle = std::move(recall_handle), done = std::move(done)](const absl::Status& ready) mutable {
+    if (!ready.ok()) return std::move(done)(ready);
+    recalls_.Recall(topic, handle, std::move(done));
+  });
 }
 
 ReceiveId ShardImpl::Receive(ReceiveCommand command, Done<std::vector<Delivered>> done) {
@@ -602,6 +619,8 @@ void ShardImpl::Stop(absl::AnyInvocable<void() &&> done) {
     const bool was_serving = phase_ == Phase::kServing;
     phase_ = Phase::kStopping;
     retention_.Stop();
+    timers_.Stop();
+    held_ends_.Clear(WhyNot());
     retry_.Clear();
     FailWaiting(WhyNot());
     // Clients poll again at once, and learn from the closed connection that they must go elsewhere.

@@ -17,13 +17,16 @@
 #include "services/broker/dedup.h"
 #include "services/broker/delivery.h"
 #include "services/broker/lookups.h"
+#include "services/broker/held_ends.h"
 #include "services/broker/progress_flusher.h"
 #include "services/broker/pulls.h"
+#include "services/broker/recalls.h"
 #include "services/broker/retention.h"
 #include "services/broker/retry.h"
 #include "services/broker/sender.h"
 #include "services/broker/shard.h"
 #include "services/broker/shard_context.h"
+#include "services/broker/timers.h"
 
 namespace fulmar::broker {
 
@@ -42,6 +45,7 @@ class ShardImpl final : public Shard, private log::StateMachine {
 
   void Start() override;
   void Send(SendCommand command, Done<std::vector<SendOutcome>> done) override;
+  void Recall(std::string topic, std::string recall_handle, Done<std::string> done) override;
   ReceiveId Receive(ReceiveCommand command, Done<std::vector<Delivered>> done) override;
   void CancelReceive(ReceiveId id) override;
   void ReturnUndelivered(std::string group, std::vector<std::string> receipt_handles) override;
@@ -115,6 +119,9 @@ class ShardImpl final : public Shard, private log::StateMachine {
   Pulls pulls_;
   Dedup dedup_;
   Sender sender_;
+  HeldEnds held_ends_;
+  Timers timers_;
+  Recalls recalls_;
   Retention retention_;
   Lookups lookups_;
 

@@ -23,6 +23,7 @@ T MustDecode(absl::StatusOr<T> decoded, const log::AppliedRecord& record) {
 absl::Status ShardState::Load() {
   FULMAR_RETURN_IF_ERROR(index::CheckIndexFormat(kv_));
   applied_ = index::ReadApplied(kv_);
+  FULMAR_RETURN_IF_ERROR(held_.Load());
   FULMAR_RETURN_IF_ERROR(keys_of_messages_.Load());
   FULMAR_ASSIGN_OR_RETURN(const auto counters, index_.ReadAllCounters());
   for (const auto& [id, stored] : counters) {
@@ -70,7 +71,7 @@ absl::Status ShardState::Load() {
 }
 
 void ShardState::Apply(const log::AppliedEntry& entry, Changes& changes) {
-  if (!damage_.ok()) return;
+  if (!damage().ok()) return;
   batch_.Clear();
   touched_.clear();
   new_dedup_.clear();
@@ -85,13 +86,18 @@ void ShardState::Apply(const log::AppliedEntry& entry, Changes& changes) {
       case log::RecordType::kHandleKey: ApplyHandleKey(record, changes); break;
       case log::RecordType::kQueueCounters: ApplyCounters(record); break;
       case log::RecordType::kProgressBatch: ApplyProgress(record); break;
+      case log::RecordType::kHeldMessage: ApplyHeldMessage(record, changes); break;
+      case log::RecordType::kHeldReleased: ApplyHeldReleased(record, changes); break;
+      case log::RecordType::kHeldDropped: held_.ApplyDropped(record.position, MustDecode(DecodeHeldDropped(record.body.view()), record), batch_); break;
+      case log::RecordType::kHeldUpdated: ApplyHeldUpdated(record, changes); break;
       case log::RecordType::kDedupEntries: ApplyDedupEntries(record); break;
       default:
         ReportDamage(absl::DataLossError(absl::StrCat("record at position ", record.position.value, " of the log has type ",
                                                       static_cast<int>(record.type), ", which this version does not know")));
     }
   }
-  if (!damage_.ok()) return changes.Clear();
+  if (!damage().ok()) return changes.Clear();
+  held_.Finish(batch_);
   keys_of_messages_.EndEntry(absl::ToUnixMillis(entry.time), batch_);
   for (Queue* queue : touched_) {
     index::QueueIndex::PutCounters(batch_, queue->id, queue->counters, queue->newest_record);
@@ -120,32 +126,66 @@ void ShardState::AttachQueues(Topic& topic) {
 void ShardState::ApplyMessage(const log::AppliedRecord& record, Changes& changes) {
   const MessageView message = MustDecode(ParseMessageRecord(record.body.view()), record);
   AddLookups(keys_of_messages_, message, record.position, static_cast<uint32_t>(record.body.size()), /*held=*/false);
-  const index::QueueId id{message.topic_id, message.queue};
+  AddEntry({message.topic_id, message.queue},
+           {.offset = message.offset,
+            .position = record.position,
+            .length = static_cast<uint32_t>(record.body.size()),
+            .tag_hash = message.tag_hash,
+            .store_time_ms = message.store_time_ms,
+            .group = message.group_hash},
+           changes);
+  newest_store_ms_ = std::max(newest_store_ms_, message.store_time_ms);
+  if (!message.dedup_key.empty()) ApplyDedupKey(message, record.position);
+}
+
+void ShardState::AddEntry(index::QueueId id, const index::QueueEntry& entry, Changes& changes) {
   if (last_queue_ == nullptr || last_queue_->id != id) last_queue_ = &EnsureQueue(id);
   Queue& queue = *last_queue_;
   // A queue of which nothing older is left begins with this message.
-  if (!queue.stored && queue.counters.next == 0) queue.counters = {message.offset, message.offset};
-  FULMAR_CHECK(message.offset == queue.counters.next,
-               absl::StrCat("message at position ", record.position.value, " has offset ", message.offset, " in queue ", id.queue,
-                            " of topic ", id.topic_id, ", expected ", queue.counters.next));
-  const index::QueueEntry entry{.offset = message.offset,
-                                .position = record.position,
-                                .length = static_cast<uint32_t>(record.body.size()),
-                                .tag_hash = message.tag_hash,
-                                .store_time_ms = message.store_time_ms,
-                                .group = message.group_hash};
+  if (!queue.stored && queue.counters.next == 0) queue.counters = {entry.offset, entry.offset};
+  if (entry.offset != queue.counters.next) {
+    return ReportDamage(absl::DataLossError(absl::StrCat("message at position ", entry.position.value, " has offset ", entry.offset, " in queue ",
+                                                         id.queue, " of topic ", id.topic_id, ", expected ", queue.counters.next)));
+  }
   index::QueueIndex::Append(batch_, id, entry);
-  newest_store_ms_ = std::max(newest_store_ms_, message.store_time_ms);
-  if (!message.dedup_key.empty()) ApplyDedupKey(message, record.position);
   queue.recent.Add(entry);
   queue.has_groups |= entry.group != 0;
   ++queue.counters.next;
-  queue.newest_record = record.position;
+  queue.newest_record = entry.position;
   queue.stored = true;
   if (std::find(touched_.rbegin(), touched_.rend(), &queue) == touched_.rend()) {
     touched_.push_back(&queue);
     changes.grown.push_back(&queue);
   }
+}
+
+void ShardState::ApplyHeldMessage(const log::AppliedRecord& record, Changes& changes) {
+  const HeldMessageRecord held = MustDecode(DecodeHeldMessage(record.body.view()), record);
+  const MessageView message = MustDecode(ParseMessageRecord(held.message), record);
+  AddLookups(keys_of_messages_, message, record.position, static_cast<uint32_t>(record.body.size()), /*held=*/true);
+  held_.ApplyMessage(record.position, static_cast<uint32_t>(record.body.size()), held, message.topic_id, message.tag_hash, batch_);
+  if (held.released || held.id != 0) return;  // a copy of what is known
+  const HeldLine line = held.kind == HeldKind::kTimed ? HeldLine::kTimers : HeldLine::kHalves;
+  changes.held.emplace_back(line, HeldDue{held.due_ms, record.position.value});
+}
+
+void ShardState::ApplyHeldReleased(const log::AppliedRecord& record, Changes& changes) {
+  const HeldReleased released = MustDecode(DecodeHeldReleased(record.body.view()), record);
+  held_.ApplyReleased(record.position, released, batch_);
+  AddEntry({released.topic_id, released.queue},
+           {.offset = released.offset,
+            .position = record.position,
+            .length = released.message_bytes,
+            .tag_hash = released.tag_hash,
+            .store_time_ms = released.store_time_ms,
+            .held = released.id},
+           changes);
+}
+
+void ShardState::ApplyHeldUpdated(const log::AppliedRecord& record, Changes& changes) {
+  const HeldUpdated updated = MustDecode(DecodeHeldUpdated(record.body.view()), record);
+  held_.ApplyUpdated(updated, batch_);
+  changes.held.emplace_back(updated.parked ? HeldLine::kParked : HeldLine::kHalves, HeldDue{updated.due_ms, updated.id});
 }
 
 void ShardState::ApplyDedupKey(const MessageView& message, LogPosition position) {
@@ -291,7 +331,7 @@ void ShardState::ApplyProgress(const log::AppliedRecord& record) {
 }
 
 absl::StatusOr<bool> ShardState::Trim(LogPosition begin, TrimPlace& at, size_t max, absl::FunctionRef<void(Queue&)> on_moved) {
-  if (!damage_.ok()) return damage_;
+  if (!damage().ok()) return damage();
   batch_.Clear();
   size_t left = max;
   auto next = at.queues_done ? queues_.end() : queues_.lower_bound(at.queue);
@@ -301,7 +341,7 @@ absl::StatusOr<bool> ShardState::Trim(LogPosition begin, TrimPlace& at, size_t m
     const absl::StatusOr<int64_t> min = index_.FindByPosition(id, queue->counters, begin);
     if (!min.ok()) {
       ReportDamage(min.status());
-      return damage_;
+      return damage();
     }
     if (*min == queue->counters.min) continue;
     const int64_t from = std::exchange(queue->counters.min, *min);
@@ -321,7 +361,11 @@ absl::StatusOr<bool> ShardState::Trim(LogPosition begin, TrimPlace& at, size_t m
   }
   if (it != logged_progress_.end()) at.progress = it->first;
   const bool done = at.queues_done && it == logged_progress_.end();
-  if (done) keys_of_messages_.Trim(begin, batch_);
+  if (done) {
+    held_.Trim(begin, batch_);
+    keys_of_messages_.Trim(begin, batch_);
+    if (!damage().ok()) return damage();
+  }
   if (!batch_.empty()) kv_.Write(batch_);
   return done;
 }

@@ -15,6 +15,7 @@
 #include "absl/status/statusor.h"
 #include "services/broker/dedup_index.h"
 #include "services/broker/message_record.h"
+#include "services/broker/held_messages.h"
 #include "services/broker/receipt_handle.h"
 #include "services/broker/recent_entries.h"
 #include "services/common/ids.h"
@@ -61,6 +62,7 @@ struct Changes {
   std::vector<std::pair<std::string, uint32_t>> deleted_topics;    // name, id
   std::vector<std::string> deleted_groups;
   bool handle_key = false;
+  std::vector<std::pair<HeldLine, HeldDue>> held;                  // came to wait, or wait for another time
   void Clear() { *this = Changes(); }
 };
 
@@ -69,7 +71,7 @@ struct Changes {
 // Owns: nothing on disk. Borrows: the store. Threads: the shard.
 class ShardState {
  public:
-  explicit ShardState(index::KvStore& kv) : kv_(kv), index_(kv), keys_of_messages_(kv), dedup_(kv) {}
+  explicit ShardState(index::KvStore& kv) : kv_(kv), index_(kv), dedup_(kv), held_(kv), keys_of_messages_(kv) {}
 
   // What the store holds. Errors: DataLoss (a damaged value), FailedPrecondition (another format): the caller says how to rebuild.
   absl::Status Load();
@@ -88,7 +90,7 @@ class ShardState {
   absl::StatusOr<bool> Trim(LogPosition begin, TrimPlace& at, size_t max, absl::FunctionRef<void(Queue&)> on_moved);
   // Not OK: the index holds what the log cannot have told it. From then on nothing is applied and nothing written, for it would only make
   // the index worse; a new one, made from the log, is right again. The first reason stays.
-  const absl::Status& damage() const { return damage_; }
+  const absl::Status& damage() const { return damage_.ok() ? held_.damage() : damage_; }
   void ReportDamage(const absl::Status& why) { damage_.Update(why); }
 
   Topic* FindTopic(std::string_view name);
@@ -103,6 +105,7 @@ class ShardState {
   int64_t queues() const { return static_cast<int64_t>(queues_.size()); }
   uint64_t definitions_version() const { return definitions_version_; }
   const index::QueueIndex& index() const { return index_; }
+  const HeldMessages& held() const { return held_; }
   const DedupIndex& dedup() const { return dedup_; }
   // Removes a slice of the entries whose window is over. Not said by the log: until all are gone, equal logs may differ in them.
   void ExpireDedup(size_t slice, int64_t now_ms);
@@ -138,6 +141,11 @@ class ShardState {
   Queue& EnsureQueue(index::QueueId id);
   void AttachQueues(Topic& topic);
   void ApplyMessage(const log::AppliedRecord& record, Changes& changes);
+  void ApplyHeldMessage(const log::AppliedRecord& record, Changes& changes);
+  void ApplyHeldReleased(const log::AppliedRecord& record, Changes& changes);
+  void ApplyHeldUpdated(const log::AppliedRecord& record, Changes& changes);
+  // The next message of a queue has its place.
+  void AddEntry(index::QueueId id, const index::QueueEntry& entry, Changes& changes);
   // Forgets the entries up to counters.min, some at a time.
   void TrimEntries(const Queue& queue, int64_t from);
   void ApplyTopic(const log::AppliedRecord& record, Changes& changes);
@@ -156,10 +164,11 @@ class ShardState {
 
   index::KvStore& kv_;
   index::QueueIndex index_;
-  index::KeyIndex keys_of_messages_;  // lookup_keys.h
   DedupIndex dedup_;
   int64_t newest_store_ms_ = 0;                                    // of the messages applied by this process
   absl::flat_hash_set<std::pair<uint32_t, DedupKey>> new_dedup_;  // of the entry that is being applied
+  HeldMessages held_;
+  index::KeyIndex keys_of_messages_;  // lookup_keys.h
   log::AppliedPoint applied_;
   absl::btree_map<std::string, std::unique_ptr<Topic>> topics_;
   absl::btree_map<uint32_t, Topic*> topics_by_id_;

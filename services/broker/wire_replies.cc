@@ -51,7 +51,9 @@ std::string EncodeSendResponse(const absl::StatusOr<std::vector<SendOutcome>>& o
     write.Message(2, [&] {
       WriteStatus(write, 1, sent.status);
       write.BytesIfSet(2, sent.message_id);
+      write.BytesIfSet(3, sent.transaction_id);
       if (sent.status.ok()) write.NumberIfSet(4, sent.offset);
+      write.BytesIfSet(5, sent.recall_handle);
     });
   }
   return out;

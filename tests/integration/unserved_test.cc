@@ -3,7 +3,6 @@
 #include <functional>
 #include <string>
 
-#include "absl/time/clock.h"
 #include "apache/rocketmq/v2/admin.grpc.pb.h"
 #include "tests/integration/client.h"
 #include "tests/integration/server_process.h"
@@ -48,13 +47,6 @@ INSTANTIATE_TEST_SUITE_P(All, UnservedSendTest,
                                               }},
                                          Kind{"FifoByTheGroupAlone", admin::TOPIC_TYPE_FIFO, [](v2::SystemProperties& s) { s.set_message_group("g"); }},
                                          Kind{"FifoByTheTypeAlone", admin::TOPIC_TYPE_FIFO, [](v2::SystemProperties& s) { s.set_message_type(v2::FIFO); }},
-                                         Kind{"Delay", admin::TOPIC_TYPE_DELAY,
-                                              [](v2::SystemProperties& s) {
-                                                s.set_message_type(v2::DELAY);
-                                                s.mutable_delivery_timestamp()->set_seconds(absl::ToUnixSeconds(absl::Now()) + 60);
-                                              }},
-                                         Kind{"DelayInThePast", admin::TOPIC_TYPE_DELAY,
-                                              [](v2::SystemProperties& s) { s.mutable_delivery_timestamp()->set_seconds(1); }},
                                          Kind{"Transaction", admin::TOPIC_TYPE_TRANSACTION, [](v2::SystemProperties& s) { s.set_message_type(v2::TRANSACTION); }},
                                          Kind{"Priority", admin::TOPIC_TYPE_PRIORITY,
                                               [](v2::SystemProperties& s) {
@@ -68,11 +60,10 @@ INSTANTIATE_TEST_SUITE_P(All, UnservedSendTest,
                                               }}),
                          [](const auto& info) { return std::string(info.param.name); });
 
-TEST(UnservedTest, EndTransactionRecallAndLiteSubscriptionsAnswerNotImplemented) {
+TEST(UnservedTest, EndTransactionAndLiteSubscriptionsAnswerNotImplemented) {
   Client client(ServerProcess::Shared().endpoint());
 
   EXPECT_EQ(client.Call(&v2::MessagingService::Stub::EndTransaction, v2::EndTransactionRequest()).status().code(), v2::NOT_IMPLEMENTED);
-  EXPECT_EQ(client.Call(&v2::MessagingService::Stub::RecallMessage, v2::RecallMessageRequest()).status().code(), v2::NOT_IMPLEMENTED);
   EXPECT_EQ(client.Call(&v2::MessagingService::Stub::SyncLiteSubscription, v2::SyncLiteSubscriptionRequest()).status().code(), v2::NOT_IMPLEMENTED);
 }
 

@@ -37,7 +37,7 @@ std::string MakeMessageId() {
 struct SendArguments {
   std::string topic, tag, file, body;
   std::vector<std::string> keys, properties;
-  std::string ttl;
+  std::string ttl, delay, deliver_at;
   std::optional<int> priority;
   bool has_body = false;
 };
@@ -82,6 +82,18 @@ absl::Status Send(Session& session, const SendArguments& arguments, bool json) {
     system->set_message_type(v2::PRIORITY);
     system->set_priority(*arguments.priority);
   }
+  if (!arguments.delay.empty() || !arguments.deliver_at.empty()) {
+    absl::Time at;
+    std::string why;
+    absl::Duration delay;
+    if (arguments.delay.empty() && !absl::ParseTime(absl::RFC3339_full, arguments.deliver_at, &at, &why)) {
+      return absl::InvalidArgumentError(absl::StrCat("--deliver-at '", arguments.deliver_at, "': expected a time such as 2030-01-31T08:00:00Z"));
+    }
+    if (absl::ParseDuration(arguments.delay, &delay)) at = absl::Now() + delay;
+    system->set_message_type(v2::DELAY);
+    system->mutable_delivery_timestamp()->set_seconds(absl::ToUnixSeconds(at));
+    system->mutable_delivery_timestamp()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(at - absl::FromUnixSeconds(absl::ToUnixSeconds(at)))));
+  }
   if (!arguments.ttl.empty()) {
     absl::Duration ttl;
     absl::ParseDuration(arguments.ttl, &ttl);
@@ -101,12 +113,50 @@ absl::Status Send(Session& session, const SendArguments& arguments, bool json) {
   if (absl::Status refused = Session::ToStatus(response.status()); !refused.ok()) return refused;
   if (response.entries_size() != 1) return absl::InternalError(absl::StrCat("the answer has ", response.entries_size(), " entries, expected 1"));
   const v2::SendResultEntry& entry = response.entries(0);
+  if (!entry.recall_handle().empty()) {
+    if (json) {
+      std::cout << ordered_json({{"topic", arguments.topic}, {"messageId", entry.message_id()}, {"broker", target.broker().name()}, {"recallHandle", entry.recall_handle()}}).dump() << "\n";
+    } else {
+      std::cout << "stored " << entry.message_id() << " in topic " << arguments.topic << " on " << target.broker().name() << ", delivered "
+                << TimeText(TimeOf(system->delivery_timestamp())) << "\nrecall handle: " << entry.recall_handle() << "\n";
+    }
+    return absl::OkStatus();
+  }
   if (json) {
     std::cout << ordered_json({{"topic", arguments.topic}, {"messageId", entry.message_id()}, {"broker", target.broker().name()}, {"offset", entry.offset()}}).dump() << "\n";
   } else {
     std::cout << "stored " << entry.message_id() << " in topic " << arguments.topic << " on " << target.broker().name() << ", offset " << entry.offset() << "\n";
   }
   return absl::OkStatus();
+}
+
+struct RecallArguments {
+  std::string topic, handle;
+};
+
+// The handle says which shard made it, and only that shard can read it: the others refuse.
+absl::Status Recall(Session& session, const RecallArguments& arguments, bool json) {
+  absl::StatusOr<std::vector<v2::MessageQueue>> brokers = BrokersOf(session, session.Name(arguments.topic));
+  if (!brokers.ok()) return brokers.status();
+  v2::RecallMessageRequest request;
+  *request.mutable_topic() = session.Name(arguments.topic);
+  request.set_recall_handle(arguments.handle);
+  absl::Status refused;
+  for (const v2::MessageQueue& queue : *brokers) {
+    const std::string address = AddressText(queue.broker());
+    v2::RecallMessageResponse response;
+    const auto context = session.NewContext();
+    const grpc::Status status = session.messaging(address).RecallMessage(context.get(), request, &response);
+    if (!status.ok()) return session.ToStatus(status, address);
+    refused = Session::ToStatus(response.status());
+    if (refused.ok()) {
+      if (json) std::cout << ordered_json({{"topic", arguments.topic}, {"messageId", response.message_id()}}).dump() << "\n";
+      else std::cout << "recalled " << response.message_id() << "\n";
+      return absl::OkStatus();
+    }
+    if (response.status().code() != v2::BAD_REQUEST) return refused;
+  }
+  return refused;
 }
 
 struct ReceiveArguments {
@@ -251,11 +301,21 @@ void AddMessageCommands(CLI::App& app, Invocation& invocation) {
   send->add_option("--property", send_arguments->properties, "KEY=VALUE (may be repeated)")->expected(1)->take_all();
   send->add_option("--priority", send_arguments->priority, "Its priority, in a topic of type priority: the higher number goes first")
       ->check(CLI::NonNegativeNumber);
+  CLI::Option* delay = send->add_option("--delay", send_arguments->delay, "Delivered after this time, such as 5s; the topic takes delayed messages")->check(DurationText());
+  send->add_option("--deliver-at", send_arguments->deliver_at, "Delivered at this time: 2030-01-31T08:00:00Z")->excludes(delay);
   send->add_option("--ttl", send_arguments->ttl, "Not delivered any more after this time, such as 30s (the property FULMAR_TTL_MS)")->check(DurationText());
   send->add_option("--file", send_arguments->file, "The body is this file; - for standard input");
   send->callback([&invocation, send_arguments, body] {
     send_arguments->has_body = body->count() > 0;
     invocation.run = [&invocation, send_arguments](Session& session) { return Send(session, *send_arguments, invocation.json); };
+  });
+
+  auto recall_arguments = std::make_shared<RecallArguments>();
+  CLI::App* recall = app.add_subcommand("recall", "Take a delayed message back before its delivery");
+  recall->add_option("TOPIC", recall_arguments->topic, "The topic's name")->required();
+  recall->add_option("HANDLE", recall_arguments->handle, "The recall handle that send printed")->required();
+  recall->callback([&invocation, recall_arguments] {
+    invocation.run = [&invocation, recall_arguments](Session& session) { return Recall(session, *recall_arguments, invocation.json); };
   });
 
   auto receive_arguments = std::make_shared<ReceiveArguments>();
