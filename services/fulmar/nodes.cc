@@ -2,21 +2,30 @@
 
 #include <utility>
 
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/notification.h"
+#include "services/broker/shard_state.h"
 #include "services/common/log.h"
 #include "services/common/status.h"
+#include "services/index/keys.h"
 
 namespace fulmar {
 namespace {
 
-absl::Status OpenIndex(const index::RocksKvOptions& options, Machine& machine, common::Executor& background,
+using LoadIndex = absl::FunctionRef<absl::Status(index::KvStore&)>;
+
+// `load` reads what a start needs of it.
+absl::Status OpenIndex(const index::RocksKvOptions& options, Machine& machine, common::Executor& background, LoadIndex load,
                        std::unique_ptr<index::RocksKv>& kv) {
   FULMAR_RETURN_IF_ERROR(machine.files.MakeDirs(options.dir));
   absl::StatusOr<std::unique_ptr<index::RocksKv>> opened = index::RocksKv::Open(options, background);
-  if (absl::IsDataLoss(opened.status())) {
+  absl::Status usable = opened.status();
+  if (opened.ok()) usable = load(**opened);
+  if (absl::IsDataLoss(usable) || absl::IsFailedPrecondition(usable)) {
     // Nothing is lost with it: it is a view of the log.
-    FULMAR_LOG(kWarn, "index_damaged_and_rebuilt", {{"dir", options.dir}, {"damage", opened.status()}});
+    FULMAR_LOG(kWarn, "index_damaged_and_rebuilt", {{"dir", options.dir}, {"damage", usable}});
+    if (opened.ok()) opened->reset();  // its lock goes
     FULMAR_RETURN_IF_ERROR(index::RocksKv::Remove(options.dir));
     opened = index::RocksKv::Open(options, background);
   }
@@ -107,7 +116,7 @@ offset::OffsetCoreOptions OffsetCoreOptionsOf(const ProcessOptions& options) {
 absl::StatusOr<std::unique_ptr<OffsetNode>> OffsetNode::Open(const ProcessOptions& options, Machine& machine) {
   std::unique_ptr<OffsetNode> node(new OffsetNode(machine));
   LogThreads& threads = node->threads_;
-  FULMAR_RETURN_IF_ERROR(OpenIndex(OffsetIndexOptions(options), machine, threads.background, node->kv_));
+  FULMAR_RETURN_IF_ERROR(OpenIndex(OffsetIndexOptions(options), machine, threads.background, [](index::KvStore& kv) { return index::CheckIndexFormat(kv); }, node->kv_));
   const offset::OffsetCoreOptions core_options = OffsetCoreOptionsOf(options);
   FULMAR_RETURN_IF_ERROR(machine.files.MakeDirs(core_options.log.dir));
   absl::StatusOr<std::unique_ptr<offset::OffsetCore>> core = offset::OffsetCore::Open(
@@ -132,7 +141,8 @@ absl::StatusOr<std::unique_ptr<BrokerNode>> BrokerNode::Open(const ProcessOption
                                                              index::ProgressStore& progress, index::DefinitionStore& definitions) {
   std::unique_ptr<BrokerNode> node(new BrokerNode(machine, static_cast<size_t>(options.metrics.max_series)));
   LogThreads& threads = node->threads_;
-  FULMAR_RETURN_IF_ERROR(OpenIndex(BrokerIndexOptions(options), machine, threads.background, node->kv_));
+  FULMAR_RETURN_IF_ERROR(OpenIndex(BrokerIndexOptions(options), machine, threads.background,
+                                   [](index::KvStore& kv) { return broker::ShardState(kv).Load(); }, node->kv_));
   const broker::ShardOptions shard_options = ShardOptionsOf(options);
   FULMAR_RETURN_IF_ERROR(machine.files.MakeDirs(shard_options.log.dir));
   absl::StatusOr<std::unique_ptr<broker::Shard>> shard = broker::Shard::Open(

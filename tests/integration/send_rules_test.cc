@@ -118,7 +118,7 @@ std::vector<Rule> Rules() {
 
       MessageGroup("MessageGroupBlank", " ", v2::ILLEGAL_MESSAGE_GROUP),
       MessageGroup("MessageGroupOf64Bytes", std::string(64, 'g'), v2::ILLEGAL_MESSAGE_GROUP),
-      MessageGroup("MessageGroupOf63BytesIsLegal", std::string(63, 'g'), v2::NOT_IMPLEMENTED),
+      MessageGroup("MessageGroupOf63BytesIsLegal", std::string(63, 'g'), v2::MESSAGE_PROPERTY_CONFLICT_WITH_TYPE),
       MessageGroup("MessageGroupWithControlCharacter", "g\n", v2::ILLEGAL_MESSAGE_GROUP),
 
       Of("DeliveryTimeBeyondTheHorizon", [](v2::Message& m) { m.mutable_system_properties()->mutable_delivery_timestamp()->set_seconds(4102444800); },

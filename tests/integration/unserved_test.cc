@@ -40,19 +40,7 @@ TEST_P(UnservedSendTest, IsRefusedAndNeverStored) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, UnservedSendTest,
-                         testing::Values(Kind{"Fifo", admin::TOPIC_TYPE_FIFO,
-                                              [](v2::SystemProperties& s) {
-                                                s.set_message_type(v2::FIFO);
-                                                s.set_message_group("g");
-                                              }},
-                                         Kind{"FifoByTheGroupAlone", admin::TOPIC_TYPE_FIFO, [](v2::SystemProperties& s) { s.set_message_group("g"); }},
-                                         Kind{"FifoByTheTypeAlone", admin::TOPIC_TYPE_FIFO, [](v2::SystemProperties& s) { s.set_message_type(v2::FIFO); }},
-                                         Kind{"Transaction", admin::TOPIC_TYPE_TRANSACTION, [](v2::SystemProperties& s) { s.set_message_type(v2::TRANSACTION); }},
-                                         Kind{"Priority", admin::TOPIC_TYPE_PRIORITY,
-                                              [](v2::SystemProperties& s) {
-                                                s.set_message_type(v2::PRIORITY);
-                                                s.set_priority(1);
-                                              }},
+                         testing::Values(Kind{"Transaction", admin::TOPIC_TYPE_TRANSACTION, [](v2::SystemProperties& s) { s.set_message_type(v2::TRANSACTION); }},
                                          Kind{"Lite", admin::TOPIC_TYPE_NORMAL,
                                               [](v2::SystemProperties& s) {
                                                 s.set_message_type(v2::LITE);
