@@ -65,9 +65,11 @@ absl::StatusOr<MessageView> ParseMessageRecord(std::string_view record) {
     size_at += sizeof(uint32_t);
   }
   const auto flags = Load<uint16_t>(record, kFlagsAt);
+  if ((flags & ~(kHasDedupKey | kHasGroup)) != 0) return absl::DataLossError(absl::StrCat("message record has flags ", flags, ", which this program does not know"));
   if ((flags & kHasGroup) != 0) {
     if (record.size() - at < sizeof message.group_hash) return absl::DataLossError(absl::StrCat("message record of ", record.size(), " bytes lacks its message group"));
     message.group_hash = Load<uint64_t>(record, at);
+    if (message.group_hash == 0) return absl::DataLossError("message record has a message group without a hash");
     at += sizeof message.group_hash;
   }
   if ((flags & kHasDedupKey) != 0) {

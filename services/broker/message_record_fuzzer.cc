@@ -13,8 +13,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
 
   const absl::StatusOr<MessageView> message = ParseMessageRecord(bytes);
   if (message.ok()) {
-    const std::string again = EncodeMessageRecord(*message);
-    FULMAR_CHECK(again.size() == bytes.size());
+    std::string again = EncodeMessageRecord(*message);
+    if (!message->dedup_key.empty()) AddDedupKey(again, message->dedup_key);
+    FULMAR_CHECK(again == bytes);
     FULMAR_CHECK(ParseMessageRecord(again)->body == message->body);
   }
   const absl::StatusOr<Filter> filter = Filter::Parse(FilterKind::kTag, bytes);
