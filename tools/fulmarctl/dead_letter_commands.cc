@@ -278,27 +278,11 @@ class Redrive {
   absl::StatusOr<std::vector<v2::Message>> Receive(const v2::MessageQueue& queue) {
     v2::ReceiveMessageRequest request;
     *request.mutable_group() = Whole(own_group_);
-    *request.mutable_message_queue() = queue;
     request.mutable_filter_expression()->set_type(v2::TAG);
     request.mutable_filter_expression()->set_expression("*");
     request.set_batch_size(kBatch);
     request.mutable_invisible_duration()->set_seconds(absl::ToInt64Seconds(kInvisible));
-    request.mutable_long_polling_timeout()->set_seconds(absl::ToInt64Seconds(kGivenBack));
-    request.mutable_long_polling_timeout()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(kGivenBack % absl::Seconds(1))));
-    const std::string address = AddressText(queue.broker());
-    const auto context = session_.NewContext(kGivenBack);
-    const auto stream = session_.messaging(address).ReceiveMessage(context.get(), request);
-    std::vector<v2::Message> messages;
-    absl::Status refused;
-    v2::ReceiveMessageResponse response;
-    while (stream->Read(&response)) {
-      if (response.has_message()) messages.push_back(std::move(*response.mutable_message()));
-      if (response.has_status() && response.status().code() != v2::MESSAGE_NOT_FOUND) refused = Session::ToStatus(response.status());
-    }
-    const grpc::Status status = stream->Finish();
-    if (!status.ok()) return session_.ToStatus(status, address);
-    if (!refused.ok()) return refused;
-    return messages;
+    return ReceiveFrom(session_, std::move(request), queue, kGivenBack);
   }
 
   absl::Status Send(const v2::Message& dead) {

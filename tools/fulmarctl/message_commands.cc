@@ -238,29 +238,13 @@ absl::StatusOr<std::vector<v2::Message>> Poll(Session& session, const ReceiveArg
                                               int want, absl::Duration wait) {
   v2::ReceiveMessageRequest request;
   *request.mutable_group() = session.Name(arguments.group);
-  *request.mutable_message_queue() = queue;
   request.mutable_filter_expression()->set_type(arguments.sql.empty() ? v2::TAG : v2::SQL);
   request.mutable_filter_expression()->set_expression(arguments.sql.empty() ? arguments.tag : arguments.sql);
   request.set_batch_size(want);
   absl::Duration invisible;
   absl::ParseDuration(arguments.invisible, &invisible);
   request.mutable_invisible_duration()->set_seconds(absl::ToInt64Seconds(invisible));
-  request.mutable_long_polling_timeout()->set_seconds(absl::ToInt64Seconds(wait));
-  request.mutable_long_polling_timeout()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(wait % absl::Seconds(1))));
-  const std::string address = AddressText(queue.broker());
-  const auto context = session.NewContext(wait);
-  const auto stream = session.messaging(address).ReceiveMessage(context.get(), request);
-  std::vector<v2::Message> messages;
-  absl::Status refused;
-  v2::ReceiveMessageResponse response;
-  while (stream->Read(&response)) {
-    if (response.has_message()) messages.push_back(std::move(*response.mutable_message()));
-    if (response.has_status() && response.status().code() != v2::MESSAGE_NOT_FOUND) refused = Session::ToStatus(response.status());
-  }
-  const grpc::Status status = stream->Finish();
-  if (!status.ok()) return session.ToStatus(status, address);
-  if (!refused.ok()) return refused;
-  return messages;
+  return ReceiveFrom(session, std::move(request), queue, wait);
 }
 
 absl::Status Receive(Session& session, const ReceiveArguments& arguments, bool json) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
@@ -52,6 +53,27 @@ absl::StatusOr<std::vector<v2::MessageQueue>> BrokersOf(Session& session, const 
   }
   if (brokers.empty()) return absl::UnavailableError(absl::StrCat("the route of topic '", topic.name(), "' names no broker"));
   return brokers;
+}
+
+absl::StatusOr<std::vector<v2::Message>> ReceiveFrom(Session& session, v2::ReceiveMessageRequest request, const v2::MessageQueue& queue,
+                                                     absl::Duration wait) {
+  *request.mutable_message_queue() = queue;
+  request.mutable_long_polling_timeout()->set_seconds(absl::ToInt64Seconds(wait));
+  request.mutable_long_polling_timeout()->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(wait % absl::Seconds(1))));
+  const std::string address = AddressText(queue.broker());
+  const auto context = session.NewContext(wait);
+  const auto stream = session.messaging(address).ReceiveMessage(context.get(), request);
+  std::vector<v2::Message> messages;
+  absl::Status refused;
+  v2::ReceiveMessageResponse response;
+  while (stream->Read(&response)) {
+    if (response.has_message()) messages.push_back(std::move(*response.mutable_message()));
+    if (response.has_status() && response.status().code() != v2::MESSAGE_NOT_FOUND) refused = Session::ToStatus(response.status());
+  }
+  const grpc::Status status = stream->Finish();
+  if (!status.ok()) return session.ToStatus(status, address);
+  if (!refused.ok()) return refused;
+  return messages;
 }
 
 }  // namespace fulmar::ctl
