@@ -96,8 +96,7 @@ absl::StatusOr<LedgerEnd> DecodeLedgerEndKey(std::string_view key) {
   constexpr size_t kNamesAt = 1 + sizeof(uint64_t);
   const size_t zero = key.find('\0', kNamesAt);
   if (key.size() < kNamesAt || key[0] != kLedgerEndKind || zero == key.npos) return absl::DataLossError("the index holds a bad key of the ledger's ends");
-  uint64_t number = 0;
-  for (size_t i = 1; i < kNamesAt; ++i) number = number << 8 | static_cast<uint8_t>(key[i]);
+  const uint64_t number = index::ReadBigEndian64(key.substr(1));
   return LedgerEnd{.expires_ms = static_cast<int64_t>(number ^ (uint64_t{1} << 63)),
                    .group = std::string(key.substr(kNamesAt, zero - kNamesAt)),
                    .key = std::string(key.substr(zero + 1))};
