@@ -30,10 +30,6 @@ constexpr absl::Duration kInvisible = absl::Minutes(10);
 constexpr absl::Duration kGivenBack = absl::Milliseconds(1300);  // what an earlier run gave back is there again after a second
 constexpr int kBatch = 32;
 
-absl::Time TimeOf(const google::protobuf::Timestamp& time) {
-  return absl::UnixEpoch() + absl::Seconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
 // Groups and topics are named whole here: the dead-letter topic and the origins that it names are.
 v2::Resource Whole(const std::string& name) {
   v2::Resource resource;

@@ -24,10 +24,6 @@ std::string OrderText(admin::v1::DeliveryOrder order) {
 std::string FromText(admin::v1::StartFrom from) { return from == admin::v1::START_FROM_LATEST ? "latest" : "earliest"; }
 std::string ModeText(admin::v1::ConsumeMode mode) { return mode == admin::v1::CONSUME_MODE_BROADCAST ? "broadcast" : "clustering"; }
 
-absl::Time TimeOf(const google::protobuf::Timestamp& time) {
-  return absl::UnixEpoch() + absl::Seconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
 ordered_json ToJson(const admin::v1::Group& group) {
   ordered_json delays = ordered_json::array();
   for (const google::protobuf::Duration& delay : group.retry_delays()) delays.push_back(delay.seconds() + delay.nanos() / 1e9);

@@ -15,8 +15,6 @@ using ledger::v1::Entry;
 using ledger::v1::LedgerService;
 using nlohmann::ordered_json;
 
-absl::Time TimeOf(const google::protobuf::Timestamp& time) { return absl::UnixEpoch() + absl::Seconds(time.seconds()) + absl::Nanoseconds(time.nanos()); }
-
 std::string StateText(const Entry& entry) {
   if (entry.state() == Entry::DONE) return "completed";
   return TimeOf(entry.lease_until()) > absl::Now() ? "begun" : "lease over";

@@ -22,10 +22,6 @@ using nlohmann::ordered_json;
 
 constexpr size_t kMaxBodyBytes = 4 << 20;
 
-absl::Time TimeOf(const google::protobuf::Timestamp& time) {
-  return absl::UnixEpoch() + absl::Seconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
 // The form that all official clients use: "01", MAC address, process, seconds since 2021, counter; ours takes chance for the first two.
 std::string MakeMessageId() {
   static std::random_device chance;

@@ -72,6 +72,10 @@ absl::StatusOr<Response> CallAdmin(Session& session,
   return response;
 }
 
+inline absl::Time TimeOf(const google::protobuf::Timestamp& time) {
+  return absl::UnixEpoch() + absl::Seconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
 }  // namespace fulmar::ctl
 
 #endif  // FULMAR_TOOLS_FULMARCTL_SESSION_H_

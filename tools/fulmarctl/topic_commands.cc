@@ -20,10 +20,6 @@ std::string TypeText(admin::v1::TopicType type) {
 }
 std::string DurabilityText(admin::v1::Durability durability) { return durability == admin::v1::DURABILITY_ASYNC ? "async" : "sync"; }
 
-absl::Time TimeOf(const google::protobuf::Timestamp& time) {
-  return absl::UnixEpoch() + absl::Seconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
 double SecondsOf(const google::protobuf::Duration& duration) {
   return static_cast<double>(duration.seconds()) + duration.nanos() / 1e9;
 }
